@@ -1,0 +1,1 @@
+"""What a lab declares: Pulumi components for hosts, clusters and benchmarks."""

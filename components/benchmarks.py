@@ -1,0 +1,102 @@
+"""What is measured on a lab: one command resource a workload, strictly one after another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pulumi
+
+from components.settings import LabSettings, SettingsError
+from components.steps import PROJECT, Host, local_step, publish
+
+SCHEMA_VERSION = 1
+
+
+class Benchmarks(pulumi.ComponentResource):
+    """Runs the lab's workloads in the given order.
+
+    Attributes:
+        results: ``{"schemaVersion", "workloads": {name: summary}}``; ``benchmarks`` defines a summary.
+        results_dir: where raw samples are, relative to the project.
+    """
+
+    results: pulumi.Output[object]
+    results_dir: str
+
+    def __init__(
+        self,
+        name: str,
+        args: LabSettings,
+        hosts: list[Host],
+        kubeconfig: pulumi.Output[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("litelab:benchmarks:Benchmarks", name, None, opts)
+        stack = pulumi.get_stack()
+        scripts = publish("benchmark", stack, dry_run=pulumi.runtime.is_dry_run())
+        inside = pulumi.ResourceOptions(parent=self)
+        access = local_step(
+            "access",
+            scripts,
+            "access.py",
+            stdin=pulumi.Output.secret(pulumi.Output.json_dumps({"kubeconfig": kubeconfig, "hosts": _hosts(args, hosts)})),
+            secret=True,
+            opts=inside,
+        )
+        before: pulumi.Resource = access
+        summaries: dict[str, pulumi.Output[Any]] = {}
+        for workload in args.workloads:
+            step = local_step(
+                f"workload-{workload.replace('/', '-')}",
+                scripts,
+                "run.sh",
+                arguments=[workload],
+                environment={"REPEATS": str(args.repeats)},
+                triggers=[workload_digest(workload), kubeconfig.apply(_short_digest)],
+                opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[before])),
+            )
+            summaries[workload] = step.stdout.apply(json.loads)
+            before = step
+        self.results = pulumi.Output.from_input({"schemaVersion": SCHEMA_VERSION, "workloads": summaries})
+        self.results_dir = f".lab/results/{stack}"
+        self.register_outputs({"resultsDir": self.results_dir})
+
+
+def _hosts(args: LabSettings, hosts: list[Host]) -> dict[str, Any]:
+    return {
+        "schemaVersion": 1,
+        "kind": args.hosts.kind,
+        "stack": pulumi.get_stack(),
+        "facts": {
+            "distribution": args.distribution,
+            "cpus": args.hosts.cpus,
+            "memoryMib": args.hosts.memory_mib,
+            "controllerRunsWorkloads": args.controller_runs_workloads,
+            "internet": args.hosts.internet,
+        },
+        "hosts": [
+            {"name": h.name, "role": h.role, "address": h.address, "port": h.ssh.port, "user": h.ssh.user}
+            for h in hosts
+        ],
+    }
+
+
+def workload_digest(workload: str) -> str:
+    """First 12 hex digits of the SHA-256 of a workload's file.
+
+    Raises:
+        SettingsError: there is no such workload.
+    """
+    folder = PROJECT / "benchmarks" / "workloads"
+    path = folder / f"{workload}.yaml" if "/" not in workload else PROJECT / workload
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
+        msg = f"workloads: there is no {workload!r}. Workloads here: {known}; or name a file by its path below the project."
+        raise SettingsError(msg)
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def _short_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

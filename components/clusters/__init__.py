@@ -1,0 +1,1 @@
+"""Distributions: each turns hosts into a cluster, by ssh alone."""

@@ -1,0 +1,44 @@
+"""A whole lab: hosts, then a cluster on them, then what is measured on it."""
+
+from __future__ import annotations
+
+import pulumi
+
+from components.benchmarks import Benchmarks
+from components.clusters.upstream import UpstreamCluster
+from components.hosts.nspawn import NspawnHosts
+from components.settings import LabSettings
+
+HOSTS = {"nspawn": NspawnHosts}
+CLUSTERS = {"upstream": UpstreamCluster}
+
+
+class Lab(pulumi.ComponentResource):
+    """One lab, as the stack's outputs show it."""
+
+    host_summary: pulumi.Output[list[dict[str, str]]]
+    cluster_summary: dict[str, object]
+    kubeconfig: pulumi.Output[str]
+    results: pulumi.Output[object]
+    results_dir: str
+
+    def __init__(self, name: str, args: LabSettings, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("litelab:lab:Lab", name, None, opts)
+        inside = pulumi.ResourceOptions(parent=self)
+        roles = ["controller"] + ["worker"] * args.workers
+        made = HOSTS[args.hosts.kind]("hosts", args.hosts, roles, opts=inside)
+        cluster = CLUSTERS[args.distribution]("cluster", args, made.hosts, opts=inside)
+        measured = Benchmarks("benchmarks", args, made.hosts, cluster.kubeconfig, opts=inside)
+
+        self.host_summary = pulumi.Output.all(
+            *[{"name": h.name, "role": h.role, "address": h.address, "kind": args.hosts.kind} for h in made.hosts]
+        )
+        self.cluster_summary = {
+            "distribution": args.distribution,
+            "version": cluster.version,
+            "nodes": [h.name for h in made.hosts],
+        }
+        self.kubeconfig = cluster.kubeconfig
+        self.results = measured.results
+        self.results_dir = measured.results_dir
+        self.register_outputs({"hosts": self.host_summary, "cluster": self.cluster_summary})

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# run.sh create WORKLOAD: measures one workload on the lab; raw results go to .lab/results/<stack>/, the summary to
+# standard output. Environment: REPEATS.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+RUN=$(cd "$here/.." && pwd)
+STACK=$(basename "$RUN")
+cd "$RUN/../../.."
+
+create() {
+  local workload=$1 out steps host
+  out=.lab/results/$STACK/$(date -u +%Y%m%dT%H%M%SZ)-$(basename "$workload" .yaml)
+  mkdir -p "$out"
+  steps=$out/steps.json
+  # How long each step of the installation took, on this machine and on every host.
+  {
+    cat "$RUN/steps.jsonl" 2>/dev/null || true
+    awk '/^Host host-/ { print $2 }' "$RUN/ssh_config" | while read -r host; do
+      timeout 20 ssh -F "$RUN/ssh_config" "$host" 'cat /var/lib/litelab/steps.jsonl 2>/dev/null || true' </dev/null || true
+    done
+  } | awk 'BEGIN { printf "[" } { printf "%s%s", (NR > 1 ? ",\n" : ""), $0 } END { print "]" }' >"$steps"
+  ln -sfn "$(basename "$out")" "$(dirname "$out")/latest-$(basename "$workload" .yaml)"
+  python3 -m benchmarks run "$workload" --kubeconfig "$RUN/kubeconfig" --hosts "$RUN/hosts.json" --steps "$steps" \
+    --repeats "$REPEATS" --out "$out" >"$out/console.log" || {
+    code=$?
+    # 3: measured, and worse than its threshold. That is a result.
+    [ "$code" -eq 3 ] || { echo "error: the workload $workload could not be measured (exit code $code). What it has is in $out." >&2; exit "$code"; }
+  }
+  cat "$out/summary.json"
+}
+
+case ${1:-} in
+create) create "${2:?usage: run.sh create WORKLOAD}" ;;
+delete) ;;
+*)
+  echo "usage: run.sh create WORKLOAD" >&2
+  exit 2
+  ;;
+esac

@@ -1,0 +1,71 @@
+# shellcheck shell=bash
+# Sourced by every nspawn script: where things are, what they are called, and the machine-wide lock.
+# A script lives in RUN/nspawn-<hash>/, so RUN needs no argument and a moved checkout changes nothing.
+# shellcheck disable=SC2034 # its variables are for the scripts that source it
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+RUN=$(cd "$here/.." && pwd)
+STACK=$(basename "$RUN")
+# What must outlive the checkout: the machine's own list of labs. /run goes with a reboot, as the labs do.
+REGISTRY=/run/litelab
+
+say() { printf '%s\n' "$*" >&2; }
+
+die() {
+  say "error: $*"
+  exit 1
+}
+
+need_root() {
+  [ "$(id -u)" -eq 0 ] || die "nspawn hosts are made by root, and this is user $(id -un). Run 'sudo make lab', or choose another hosts.kind in stacks/."
+}
+
+# The lock that keeps two labs from choosing the same subnet, or from restoring sysctls under each other.
+machine_lock() {
+  mkdir -p "$REGISTRY/labs"
+  exec 9>"$REGISTRY/lock"
+  flock -w 60 9 || die "another lab has held $REGISTRY/lock for 60 s; 'fuser $REGISTRY/lock' names the process."
+}
+machine_unlock() { exec 9>&-; }
+
+# Two scripts never work on one host at once, even when the first outlived the Pulumi that started it.
+host_lock() {
+  mkdir -p "$RUN/hosts"
+  exec 8>"$RUN/hosts/$1.lock"
+  flock -w "${LOCK_TIMEOUT_S:-120}" 8 || die "host $1: another step has held its lock for ${LOCK_TIMEOUT_S:-120} s; 'fuser $RUN/hosts/$1.lock' names the process."
+}
+
+# load_lab: LAB_ID, PREFIX (first three numbers of the /24), and the names made from them.
+load_lab() {
+  [ -r "$RUN/lab.env" ] || return 1
+  # shellcheck disable=SC1091
+  . "$RUN/lab.env"
+  LAB_NS=litelab-$LAB_ID
+  RECORD=$REGISTRY/labs/$LAB_ID
+}
+
+# step NAME HOST: appends how long the script has taken (benchmarks read the file) and says so.
+STEP_BEGAN_NS=$(date +%s%N)
+step_done() {
+  local ms=$((($(date +%s%N) - STEP_BEGAN_NS) / 1000000))
+  printf '{"step":"%s","host":"%s","seconds":%d.%03d}\n' "$1" "$2" $((ms / 1000)) $((ms % 1000)) >>"$RUN/steps.jsonl"
+}
+
+cgroup_version() { [ -f /sys/fs/cgroup/cgroup.controllers ] && echo 2 || echo 1; }
+
+# cgroup_dirs LAB HOST: every directory that holds the host's processes, one a hierarchy on v1.
+cgroup_dirs() {
+  local hierarchy
+  if [ "$(cgroup_version)" = 2 ]; then
+    if [ -d /run/systemd/system ]; then
+      echo "/sys/fs/cgroup/litelab.slice/litelab-$1-$2.service"
+    else
+      echo "/sys/fs/cgroup/litelab/$1/$2"
+    fi
+    return
+  fi
+  for hierarchy in /sys/fs/cgroup/*/; do
+    # cpu and cpuacct can be links to one hierarchy: each is made once.
+    [ -L "${hierarchy%/}" ] || [ ! -e "$hierarchy/cgroup.procs" ] || echo "${hierarchy}litelab/$1/$2"
+  done
+}

@@ -1,0 +1,191 @@
+#!/usr/bin/env bash
+# network.sh create|delete: the lab's subnet, its namespace with the bridge, and one filtered way to the operator.
+# Prints the first three numbers of the lab's /24: .1-.126 are hosts (gateway .1), .254 is the operator.
+# Environment: SUBNET (empty: choose), INTERNET (true or false).
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=lab.sh
+. "$(dirname "$0")/lab.sh"
+need_root
+
+sysctl_wanted='vm.overcommit_memory=1 kernel.panic=10 kernel.panic_on_oops=1 kernel.keys.root_maxkeys=1000000 kernel.keys.root_maxbytes=25000000'
+
+# Kubelets set these through the hosts' writable /proc/sys; three systemd need more inotify instances than the default.
+raise_sysctls() {
+  local pair key value now
+  [ -e "$REGISTRY/sysctls" ] || : >"$REGISTRY/sysctls"
+  for pair in $sysctl_wanted fs.inotify.max_user_instances=8192 fs.inotify.max_user_watches=524288; do
+    key=${pair%%=*} value=${pair#*=}
+    now=$(sysctl -n "$key" 2>/dev/null) || continue
+    case $key in fs.inotify.*) [ "$now" -lt "$value" ] || continue ;; esac
+    grep -q "^$key=" "$REGISTRY/sysctls" || printf '%s=%s\n' "$key" "$now" >>"$REGISTRY/sysctls"
+    [ "$now" = "$value" ] || sysctl -q -w "$key=$value" || say "warning: could not set $key to $value; kubelets may do it"
+  done
+}
+
+restore_sysctls() {
+  [ -e "$REGISTRY/sysctls" ] && [ -z "$(ls -A "$REGISTRY/labs")" ] || return 0
+  local pair
+  while read -r pair; do sysctl -q -w "$pair" || say "could not restore $pair"; done <"$REGISTRY/sysctls"
+  rm -f "$REGISTRY/sysctls"
+}
+
+in_use() { # in_use A.B.C: a route of this machine, or another lab, has it
+  local prefix=$1.0/24 other
+  for other in "$REGISTRY"/labs/*/prefix; do
+    [ -e "$other" ] && [ "$(cat "$other")" = "$1" ] && return 0
+  done
+  { ip -4 route show table all root "$prefix"; ip -4 route show table all match "$prefix"; } | grep -v '^default' | grep -q .
+}
+
+choose_prefix() {
+  local base third start
+  if [ -n "${SUBNET:-}" ]; then
+    base=${SUBNET%/24}
+    base=${base%.0}
+    ! in_use "$base" || die "hosts.subnet: $SUBNET is in use on this machine ('ip route show table all root $SUBNET' shows by what). Leave hosts.subnet out, and the lab chooses a free one."
+    echo "$base"
+    return
+  fi
+  start=$((16#$(printf %s "$LAB_ID" | sha256sum | cut -c1-2)))
+  for base in 10.87 10.139 172.29 192.168; do
+    for third in $(seq "$start" 255) $(seq 0 $((start - 1))); do
+      in_use "$base.$third" || {
+        echo "$base.$third"
+        return
+      }
+    done
+  done
+  die "no free /24 in 10.87.0.0/16, 10.139.0.0/16, 172.29.0.0/16 or 192.168.0.0/16: routes of this machine cover them. Name one that is free as hosts.subnet in the lab's file in stacks/."
+}
+
+create() {
+  local checkout
+  checkout=$(cd "$RUN/../../.." && pwd)
+  LAB_ID=$STACK-$(printf %s "$checkout" | sha256sum | cut -c1-6)
+  if load_lab && [ -e "$REGISTRY/labs/$LAB_ID/prefix" ]; then
+    # A second create after a killed one: same lab, same subnet.
+    :
+  else
+    machine_lock
+    PREFIX=$(choose_prefix)
+    mkdir -p "$REGISTRY/labs/$LAB_ID"
+    printf '%s\n' "$PREFIX" >"$REGISTRY/labs/$LAB_ID/prefix"
+    printf '%s\n' "$RUN" >"$REGISTRY/labs/$LAB_ID/run"
+    printf 'LAB_ID=%s\nPREFIX=%s\nUPLINK=%s\n' "$LAB_ID" "$PREFIX" "$(printf %s "$STACK" | cut -c1-8)-${LAB_ID: -6}" >"$RUN/lab.env.new"
+    mv "$RUN/lab.env.new" "$RUN/lab.env"
+    raise_sysctls
+    machine_unlock
+  fi
+  load_lab
+  clear_links
+  ip netns add "$LAB_NS"
+  ip link add "$UPLINK" type veth peer name uplink netns "$LAB_NS"
+  ip -n "$LAB_NS" -batch - <<BATCH
+link set lo up
+link add br0 type bridge forward_delay 0
+addr add $PREFIX.1/25 dev br0
+link set br0 up
+addr add $PREFIX.253/30 dev uplink
+link set uplink up
+BATCH
+  ip addr add "$PREFIX.254/30" dev "$UPLINK"
+  ip link set "$UPLINK" up
+  ip route replace "$PREFIX.0/25" via "$PREFIX.253" dev "$UPLINK" src "$PREFIX.254"
+  ip netns exec "$LAB_NS" bash -euc '
+    sysctl -q -w net.ipv4.ip_forward=1
+    # Frames between hosts are the hosts own affair: the filter below is for what leaves the lab.
+    [ ! -e /proc/sys/net/bridge/bridge-nf-call-iptables ] || sysctl -q -w net.bridge.bridge-nf-call-iptables=0
+    nft -f -' <<'NFT'
+table inet litelab {
+  chain forward {
+    type filter hook forward priority 0; policy drop;
+    ct state established,related accept
+    iifname "uplink" oifname "br0" accept
+    iifname "br0" oifname "br0" accept
+    iifname "br0" oifname "tap0" accept
+  }
+  chain input {
+    type filter hook input priority 0; policy drop;
+    ct state established,related accept
+    iifname "lo" accept
+    meta l4proto { icmp, icmpv6 } accept
+  }
+  chain outward {
+    type nat hook postrouting priority 100;
+    oifname "tap0" masquerade
+  }
+}
+NFT
+  [ "${INTERNET:-false}" != true ] || open_internet
+  ssh_config
+  step_done network lab
+  printf '%s\n' "$PREFIX"
+}
+
+# User-space NAT: neither ip_forward nor a firewall of the machine is touched.
+open_internet() {
+  command -v slirp4netns >/dev/null || die "hosts.internet: true needs slirp4netns, which is not installed: apt-get install slirp4netns."
+  setsid slirp4netns --configure --mtu=1500 --disable-host-loopback --netns-type=path "/run/netns/$LAB_NS" tap0 >"$RUN/slirp4netns.log" 2>&1 9>&- </dev/null &
+  printf '%s\n' "$!" >"$RECORD/slirp4netns.pid"
+  for _ in $(seq 50); do
+    ip -n "$LAB_NS" link show tap0 >/dev/null 2>&1 && return 0
+    sleep 0.1
+  done
+  die "slirp4netns did not make the lab's way out within 5 s: $(tail -n 3 "$RUN/slirp4netns.log" | tr '\n' ' ')"
+}
+
+ssh_config() {
+  local n
+  {
+    echo "# Made with the lab; 'make ssh STACK=$STACK HOST=host-1' and ssh -F use it."
+    for n in $(seq "$HOSTS"); do printf 'Host host-%d\n  HostName %s.%d\n  HostKeyAlias host-%d\n' "$n" "$PREFIX" $((n + 10)) "$n"; done
+    cat <<CONFIG
+Host *
+  User root
+  IdentityFile $RUN/id_ed25519
+  IdentitiesOnly yes
+  IdentityAgent none
+  ForwardAgent no
+  UserKnownHostsFile $RUN/known_hosts
+  GlobalKnownHostsFile /dev/null
+  StrictHostKeyChecking yes
+  BatchMode yes
+  ConnectTimeout 5
+  ServerAliveInterval 15
+CONFIG
+  } >"$RUN/ssh_config.new"
+  mv "$RUN/ssh_config.new" "$RUN/ssh_config"
+}
+
+clear_links() {
+  if [ -s "$RECORD/slirp4netns.pid" ]; then
+    local pid
+    pid=$(cat "$RECORD/slirp4netns.pid")
+    [ "$(cat "/proc/$pid/comm" 2>/dev/null)" != slirp4netns ] || kill "$pid" || true
+  fi
+  ip link del "$UPLINK" 2>/dev/null || true
+  ip netns del "$LAB_NS" 2>/dev/null || true
+}
+
+delete() {
+  load_lab || return 0
+  clear_links
+  machine_lock
+  rm -rf "$RECORD"
+  restore_sysctls
+  if rmdir "$REGISTRY/labs" 2>/dev/null; then
+    rm -f "$REGISTRY/lock"
+    rmdir "$REGISTRY" 2>/dev/null || true
+  fi
+  machine_unlock
+  rm -f "$RUN/lab.env" "$RUN/ssh_config" "$RUN/steps.jsonl" "$RUN/slirp4netns.log"
+  rmdir "$RUN/hosts" 2>/dev/null || true
+  if ip netns list | grep -q "^$LAB_NS\b" || ip link show "$UPLINK" >/dev/null 2>&1; then
+    die "destroy could not remove the namespace $LAB_NS or the link $UPLINK; 'ip netns del $LAB_NS' says why."
+  fi
+}
+
+case ${1:-} in
+create | delete) "$1" ;;
+*) die "usage: network.sh create|delete" ;;
+esac

@@ -1,0 +1,26 @@
+#!/bin/bash
+# After flannel has this node's subnet: the pods' network, as flannel's own CNI plugin would delegate it.
+set -euo pipefail
+set -a
+# shellcheck disable=SC1091
+. /run/flannel/subnet.env
+set +a
+# flannel writes the gateway's address with the mask; host-local wants the network's.
+SUBNET=${FLANNEL_SUBNET/.1\//.0\/}
+mkdir -p /etc/cni/net.d
+# A half-written file would be read: the rename makes it whole.
+cat >/etc/cni/net.d/.10-litelab <<JSON
+{
+  "cniVersion": "1.0.0",
+  "name": "litelab",
+  "plugins": [
+    {
+      "type": "bridge", "bridge": "cni0", "mtu": $FLANNEL_MTU, "isDefaultGateway": true, "hairpinMode": true,
+      "ipMasq": false,
+      "ipam": {"type": "host-local", "ranges": [[{"subnet": "$SUBNET"}]], "routes": [{"dst": "$FLANNEL_NETWORK"}]}
+    },
+    {"type": "portmap", "capabilities": {"portMappings": true}}
+  ]
+}
+JSON
+mv /etc/cni/net.d/.10-litelab /etc/cni/net.d/10-litelab.conflist

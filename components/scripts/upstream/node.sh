@@ -1,0 +1,109 @@
+#!/bin/bash
+# node.sh create, on every host: kubelet, kube-proxy and flannel, until the API server reports the node Ready.
+# Input: settings, then a base64 tar of the node's certificates and kubeconfigs for /.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=step.sh
+. "$(dirname "$0")/step.sh"
+
+kubelet_config() {
+  local taints='' gates='{}' driver=cgroupfs
+  [ "$TAINT" != true ] || taints='registerWithTaints: [{key: node-role.kubernetes.io/control-plane, effect: NoSchedule}]'
+  [ $((0x$(awk '/^CapEff/ { print $2 }' /proc/self/status) >> 24 & 1)) = 1 ] || gates='{KubeletInUserNamespace: true}'
+  [ ! -f /sys/fs/cgroup/cgroup.controllers ] || driver=systemd
+  cat <<YAML
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+clusterDNS: [$DNS_ADDRESS]
+clusterDomain: cluster.local
+cgroupDriver: $driver
+containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
+featureGates: $gates
+authentication:
+  anonymous: {enabled: false}
+  webhook: {enabled: true}
+  x509: {clientCAFile: $KUBE/pki/ca.crt}
+authorization: {mode: Webhook}
+tlsCertFile: $KUBE/pki/kubelet.crt
+tlsPrivateKeyFile: $KUBE/pki/kubelet.key
+$taints
+# The disk is the machine's own: how full it is says nothing about the lab.
+evictionHard: {memory.available: 100Mi, nodefs.available: 1%, nodefs.inodesFree: 1%, imagefs.available: 1%}
+imageGCHighThresholdPercent: 100
+imageGCLowThresholdPercent: 99
+YAML
+}
+
+units() {
+  cat >/etc/systemd/system/kubelet.service <<UNIT
+[Unit]
+Description=kubelet
+After=containerd.service
+Requires=containerd.service
+
+[Service]
+Environment=PATH=$BASE/links:$BASE/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+ExecStart=$BASE/links/kubelet --config=$KUBE/kubelet.yaml --kubeconfig=$KUBE/kubelet.conf --hostname-override=$NODE --node-ip=$ADDRESS
+Restart=always
+RestartSec=1
+KillMode=process
+UNIT
+  cat >/etc/systemd/system/kube-proxy.service <<UNIT
+[Unit]
+Description=kube-proxy
+After=network.target
+
+[Service]
+ExecStart=$BASE/links/kube-proxy --config=$KUBE/kube-proxy.yaml --hostname-override=$NODE
+Restart=always
+RestartSec=1
+UNIT
+  # It ends when the node has no pod subnet yet; the next start is soon enough to be the wait.
+  cat >/etc/systemd/system/flanneld.service <<UNIT
+[Unit]
+Description=flannel, pods across hosts
+After=network.target
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+Environment=NODE_NAME=$NODE
+ExecStart=$BASE/bin/flanneld -kubeconfig=$KUBE/flannel.conf -net-conf=$KUBE/flannel.json -iface=$INTERFACE
+ExecStartPost=$BASE/scripts/cni-conf.sh
+Restart=always
+RestartSec=300ms
+UNIT
+}
+
+node_ready() {
+  kubectl --kubeconfig="$KUBE/kubelet.conf" wait --for=condition=Ready "node/$NODE" --timeout=20s
+}
+
+create() {
+  read_input
+  base64 -d | tar -xzf - -C /
+  INTERFACE=$(ip -o -4 addr show to "$ADDRESS" | awk '{ print $2; exit }')
+  [ -n "$INTERFACE" ] || die "no interface has the address $ADDRESS, which the lab gives this host. 'ip addr' on the host shows what it has."
+  kubelet_config >"$KUBE/kubelet.yaml"
+  printf '{"Network":"%s","EnableIPv4":true,"Backend":{"Type":"vxlan"}}\n' "$POD_CIDR" >"$KUBE/flannel.json"
+  cat >"$KUBE/kube-proxy.yaml" <<YAML
+apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+bindAddress: 0.0.0.0
+clientConnection: {kubeconfig: $KUBE/kube-proxy.conf}
+clusterCIDR: $POD_CIDR
+mode: iptables
+# A host that is a container may not size the machine's connection table.
+conntrack: {maxPerCore: 0, min: 0}
+YAML
+  units
+  systemctl daemon-reload
+  systemctl enable -q containerd kubelet kube-proxy flanneld
+  systemctl restart --no-block kubelet kube-proxy flanneld
+  wait_for "the node to be Ready" 120 kubelet node_ready
+  step_done node
+}
+
+case ${1:-} in
+create) create ;;
+*) die "usage: node.sh create" ;;
+esac

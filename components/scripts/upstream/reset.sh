@@ -1,0 +1,26 @@
+#!/bin/bash
+# On a host that lives on: everything the other steps made goes, pods first.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=step.sh
+. "$(dirname "$0")/step.sh"
+
+systemctl disable -q --now kubelet kube-proxy flanneld kube-scheduler kube-controller-manager kube-apiserver etcd 2>/dev/null || true
+if systemctl -q is-active containerd; then
+  ctr -n k8s.io tasks ls -q 2>/dev/null | while read -r task; do ctr -n k8s.io tasks rm -f "$task" >/dev/null 2>&1 || true; done
+fi
+systemctl disable -q --now containerd 2>/dev/null || true
+pkill -KILL -f "^$BASE/bin/containerd-shim" 2>/dev/null || true
+awk '$5 ~ "^/(run/containerd|var/lib/kubelet|run/netns)/" { print $5 }' /proc/self/mountinfo | sort -r | xargs -r umount -l 2>/dev/null || true
+for link in cni0 flannel.1; do ip link del "$link" 2>/dev/null || true; done
+for namespace in $(ip netns list | awk '/^cni-/ { print $1 }'); do ip netns del "$namespace" 2>/dev/null || true; done
+for table in nat filter mangle; do
+  iptables-save -t "$table" 2>/dev/null | grep -vE 'KUBE-|FLANNEL|CNI-' | iptables-restore -T "$table" 2>/dev/null || true
+done
+for unit in etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy flanneld containerd; do
+  rm -f "/etc/systemd/system/$unit.service"
+done
+systemctl daemon-reload
+find /var/lib/kubelet /var/lib/containerd -mindepth 1 -delete 2>/dev/null || true
+rm -rf /etc/kubernetes /etc/cni/net.d /etc/containerd /var/lib/etcd /run/flannel /var/lib/cni /usr/local/bin/kubectl \
+  /var/lib/litelab/steps.jsonl
+rm -rf /opt/litelab/upstream

@@ -1,0 +1,157 @@
+"""The lab's whole configuration: one YAML file in ``stacks/``, single keys overridden by Pulumi configuration.
+
+Unknown keys and values out of range are refused, each named by its path, before anything is made.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.alias_generators import to_camel
+
+HostKind = Literal["nspawn"]
+Distribution = Literal["upstream"]
+
+
+class SettingsError(Exception):
+    """The lab's settings can't be used; the message is one paragraph for the person who wrote them."""
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class HostSettings(_Settings):
+    """What every host of the lab is: all hosts are alike."""
+
+    kind: HostKind = Field("nspawn", description="What the hosts are made of")
+    cpus: Annotated[int, Field(ge=1, le=256)] = Field(2, description="Processors of each host")
+    memory_mib: Annotated[int, Field(ge=1024, le=1048576)] = Field(2048, description="Memory of each host, MiB")
+    subnet: str | None = Field(None, description="The lab's IPv4 /24; default, one that this machine does not use")
+    internet: bool = Field(False, description="Give hosts a way out, by user-space NAT")
+
+    @field_validator("subnet")
+    @classmethod
+    def _is_a_slash_24(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        network = ipaddress.IPv4Network(value)
+        if network.prefixlen != 24:
+            msg = f"needs a /24 such as 10.87.3.0/24, and {value} is a /{network.prefixlen}"
+            raise ValueError(msg)
+        return str(network)
+
+
+class LabSettings(_Settings):
+    """One lab: its hosts, its distribution, and what is measured on it."""
+
+    distribution: Distribution = Field("upstream", description="The Kubernetes distribution")
+    version: Annotated[str, Field(pattern=r"^v?\d+\.\d+\.\d+([+.-][A-Za-z0-9.+-]+)?$")] | None = Field(
+        None, description="Its version; default, the pinned one"
+    )
+    hosts: HostSettings = Field(default_factory=lambda: HostSettings.model_validate({}))
+    workers: Annotated[int, Field(ge=0, le=100)] = Field(2, description="Hosts that only run workloads")
+    controller_runs_workloads: bool = Field(False, description="Let the controller run workloads too")
+    workloads: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")], ...] = Field(
+        (), description="Workloads to measure, in this order: names in benchmarks/workloads/, or paths"
+    )
+    repeats: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="Measured repeats of each workload")
+
+    @model_validator(mode="after")
+    def _something_runs_workloads(self) -> LabSettings:
+        if self.workers == 0 and not self.controller_runs_workloads:
+            msg = "workers is 0 and controllerRunsWorkloads is false, so no host may run a pod; set one of them"
+            raise ValueError(msg)
+        return self
+
+
+def load(folder: Path, stack: str, lab: str, overrides: Mapping[str, Any]) -> LabSettings:
+    """Read the lab of a stack.
+
+    Args:
+        folder: where lab files are.
+        stack: the stack's name, and the lab's unless ``lab`` is given.
+        lab: a lab's name, or ``""``.
+        overrides: single settings, nested as in the file; they win.
+
+    Raises:
+        SettingsError: no such lab, or settings that can't be used.
+    """
+    name = lab or stack
+    path = folder / f"{name}.yaml"
+    labs = sorted(p.stem for p in folder.glob("*.yaml"))
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", stack):
+        msg = (
+            f"Stack {stack!r}: a lab's name becomes part of host, link and folder names, so it takes small letters, "
+            "digits and hyphens, 40 at most. Make one with 'make stack NAME=my-lab FROM=upstream-lab'."
+        )
+        raise SettingsError(msg)
+    if name not in labs:
+        near = _nearest(name, labs)
+        msg = (
+            f"Stack {stack}: there is no lab {name!r} in {folder.name}/.{near} Labs: {', '.join(labs)}. "
+            f"Name one with 'pulumi config set --stack {stack} litelab:lab LAB', or make its file."
+        )
+        raise SettingsError(msg)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        msg = f"{folder.name}/{path.name} is not YAML: {' '.join(str(error).split())}. Mend it and run again."
+        raise SettingsError(msg) from error
+    where = f"{folder.name}/{path.name}"
+    if content is None:
+        content = {}
+    if not isinstance(content, dict):
+        msg = f"{where} holds a {type(content).__name__}, and a lab is a mapping such as 'distribution: upstream'."
+        raise SettingsError(msg)
+    return parse(_merge(content, overrides), f"{where} (or litelab: configuration of stack {stack})")
+
+
+def parse(content: Mapping[str, Any], where: str) -> LabSettings:
+    """Check a lab's settings; ``where`` names their source in errors.
+
+    Raises:
+        SettingsError: naming every key that is wrong, by its path, with the cure.
+    """
+    try:
+        return LabSettings.model_validate(content)
+    except ValidationError as error:
+        problems = "; ".join(_explain(dict(e)) for e in error.errors())
+        msg = f"{where}: {problems}. Nothing was made."
+        raise SettingsError(msg) from None
+
+
+def _explain(error: dict[str, Any]) -> str:
+    location = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        model: type[BaseModel] = HostSettings if error["loc"][0] == "hosts" else LabSettings
+        known = sorted(f.alias or n for n, f in model.model_fields.items())
+        near = _nearest(str(error["loc"][-1]), known)
+        return f"unknown key {location}.{near} Keys here: {', '.join(known)}"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "literal_error":
+        near = _nearest(str(error["input"]), re.findall(r"'([^']+)'", str(error.get("ctx", {}).get("expected", ""))))
+        return f"{location}: {message}, and it is {error['input']!r}.{near}"
+    if not location:
+        return message
+    return f"{location}: {message[0].lower()}{message[1:]}, and it is {error['input']!r}"
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" Did you mean {close[0]}?" if close else ""
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged

@@ -1,0 +1,181 @@
+"""Steps: scripts as command resources, short and constant in state.
+
+A part's scripts (``components/scripts/<part>``) are copied to ``.lab/run/<stack>/<part>-<hash>`` when the program runs.
+The hash is what makes a step run again; the copy is what an older lab's ``delete`` still finds. Commands name their
+script by a path relative to the project, so a moved checkout changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import pulumi
+from pulumi_command import local, remote
+
+PROJECT = Path(__file__).resolve().parent.parent
+SCRIPTS = PROJECT / "components" / "scripts"
+
+
+@dataclass(frozen=True)
+class Scripts:
+    """One part's scripts, as a stack uses them.
+
+    Attributes:
+        part: folder name below ``components/scripts``.
+        digest: first 12 hex digits of the SHA-256 over names, modes and contents.
+        folder: where the stack's copy is, relative to the project.
+    """
+
+    part: str
+    digest: str
+    folder: str
+
+
+def run_folder(stack: str) -> Path:
+    """The stack's run folder, relative to the project: keys, ssh configuration, host disks, copied scripts."""
+    return Path(".lab") / "run" / stack
+
+
+def digest_of(folder: Path) -> str:
+    """First 12 hex digits of the SHA-256 over the files of a folder, by name, executable bit and content."""
+    state = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
+        content = path.read_bytes()
+        executable = bool(path.stat().st_mode & 0o100)
+        state.update(f"{path.relative_to(folder)}\0{executable}\0{len(content)}\0".encode())
+        state.update(content)
+    return state.hexdigest()[:12]
+
+
+def publish(part: str, stack: str, *, dry_run: bool) -> Scripts:
+    """Copy a part's scripts into the stack's run folder, unless that very content is there; a preview copies nothing."""
+    source = SCRIPTS / part
+    digest = digest_of(source)
+    folder = run_folder(stack) / f"{part}-{digest}"
+    target = PROJECT / folder
+    if not dry_run and not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        copy = Path(mkdtemp(dir=target.parent, prefix=f".{part}-"))
+        shutil.copytree(source, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+        copy.chmod(0o755)
+        copy.replace(target)
+    return Scripts(part, digest, str(folder))
+
+
+def local_step(
+    name: str,
+    scripts: Scripts,
+    script: str,
+    *,
+    arguments: Sequence[str] = (),
+    environment: Mapping[str, pulumi.Input[str]] | None = None,
+    stdin: pulumi.Input[str] | None = None,
+    triggers: Sequence[Any] = (),
+    secret: bool = False,
+    opts: pulumi.ResourceOptions | None = None,
+) -> local.Command:
+    """A script on the operator's machine: ``SCRIPT create ARGUMENTS`` and, at the end, ``SCRIPT delete ARGUMENTS``.
+
+    Its output is a secret of the state when ``secret``; no output is ever logged, for a line may be long or secret.
+    """
+    words = " ".join(arguments)
+    return local.Command(
+        name,
+        create=f'"$STEP" create {words}'.rstrip(),
+        delete=f'"$STEP" delete {words}'.rstrip(),
+        environment={"STEP": f"{scripts.folder}/{script}", **(environment or {})},
+        stdin=stdin,
+        triggers=[scripts.digest, *triggers],
+        logging=local.Logging.NONE if secret else local.Logging.STDERR,
+        add_previous_output_in_env=False,
+        opts=pulumi.ResourceOptions.merge(
+            pulumi.ResourceOptions(
+                delete_before_replace=True, additional_secret_outputs=["stdout", "stderr"] if secret else None
+            ),
+            opts,
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Ssh:
+    """How to log in to a host: user and port, the stack's client key, the host's public key."""
+
+    user: str
+    port: int
+    private_key: pulumi.Output[str]
+    host_key: pulumi.Output[str]
+
+
+@dataclass(frozen=True)
+class Host:
+    """One host of a lab.
+
+    Attributes:
+        name: its hostname, ``host-1`` and so on.
+        role: ``controller`` or ``worker``.
+        address: its IPv4 address between the hosts, known once it is made.
+        ssh: how to log in.
+        made: the resource that makes it; what is on the host goes with it.
+    """
+
+    name: str
+    role: str
+    address: pulumi.Output[str]
+    ssh: Ssh
+    made: pulumi.Resource
+
+    @property
+    def connection(self) -> remote.ConnectionArgs:
+        """For remote steps; the host key is always checked, no agent is used."""
+        return remote.ConnectionArgs(
+            host=self.address,
+            port=float(self.ssh.port),
+            user=self.ssh.user,
+            private_key=self.ssh.private_key,
+            host_key=self.ssh.host_key,
+            agent_socket_path="",
+            dial_error_limit=20,
+        )
+
+
+def remote_step(
+    name: str,
+    host: Host,
+    scripts: Scripts,
+    script: str,
+    *,
+    stdin: pulumi.Input[str] | None = None,
+    delete: bool = False,
+    triggers: Sequence[Any] = (),
+    opts: pulumi.ResourceOptions | None = None,
+) -> remote.Command:
+    """A script on a host, where the part's ``stage`` step put it: ``SCRIPT create``, and ``SCRIPT delete`` if it has one.
+
+    Standard input carries settings and secrets. Output is kept secret and off the console.
+    """
+    path = f"/opt/litelab/{scripts.part}/scripts/{script}"
+    return remote.Command(
+        name,
+        connection=host.connection,
+        create=f"{path} create",
+        delete=f"{path} delete" if delete else None,
+        stdin=stdin,
+        triggers=[scripts.digest, *triggers],
+        logging=remote.Logging.NONE,
+        add_previous_output_in_env=False,
+        opts=pulumi.ResourceOptions.merge(
+            pulumi.ResourceOptions(
+                delete_before_replace=True,
+                deleted_with=host.made,
+                additional_secret_outputs=["stdout", "stderr"],
+            ),
+            opts,
+        ),
+    )

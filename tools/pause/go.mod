@@ -1,0 +1,3 @@
+module litelab/tools/pause
+
+go 1.26
