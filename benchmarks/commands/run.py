@@ -1,0 +1,42 @@
+"""`run`: measures one workload on one cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks import resultfolder, workload
+from benchmarks.hostsfile import load_hosts, load_steps
+from benchmarks.measure.run import run_workload
+from benchmarks.outcome import Ended
+from benchmarks.progress import say
+from benchmarks.table import one_line
+
+
+def run(
+    name: Annotated[str, typer.Argument(metavar="WORKLOAD", help="A workload's name, or a path to its YAML file.")],
+    kubeconfig: Annotated[Path, typer.Option(help="The cluster's kubeconfig.")],
+    out: Annotated[Path, typer.Option(help="Folder for result.json, summary.json and samples.jsonl.")],
+    hosts: Annotated[Path | None, typer.Option(help="The lab's hosts (JSON): adds what only they know.")] = None,
+    steps: Annotated[
+        Path | None,
+        typer.Option(envvar="LITELAB_STEPS", help="Steps of the lab's building (JSON), kept in the result."),
+    ] = None,
+    repeats: Annotated[int | None, typer.Option(help="Measured repeats instead of the workload's own number.")] = None,
+    warmups: Annotated[int | None, typer.Option(help="Warm-ups instead of the workload's own number.")] = None,
+) -> None:
+    """Measure a workload. Exit code 0 good, 1 error, 2 timeout, 3 threshold or SLO not met."""
+    chosen = workload.load(name, repeats=repeats, warmups=warmups)
+    lab = load_hosts(hosts) if hosts else None
+    taken = load_steps(steps) if steps else []
+    say(f"{chosen.name}: {chosen.pods} pods at once, {chosen.warmups} warm-ups and {chosen.repeats} repeats")
+    result = asyncio.run(run_workload(chosen, kubeconfig, lab, taken, out))
+    outcome = result.summary.outcome
+    if outcome.verdict != "good":
+        say(outcome.reason)
+    print(one_line(result.summary))
+    print(f"results: {out / resultfolder.RESULT}")
+    raise Ended(outcome.exit_code)

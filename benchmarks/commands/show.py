@@ -1,0 +1,36 @@
+"""`show`: results as a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from benchmarks.outcome import UserMistake
+from benchmarks.result import Result, load_result
+from benchmarks.resultfolder import RESULT
+from benchmarks.table import print_results
+
+_NARROWEST_TABLE = 110
+
+
+def show(
+    paths: Annotated[list[Path], typer.Argument(metavar="DIR_OR_FILE...", help="Results, or folders that hold some.")],
+) -> None:
+    """Print results as a table that is read in ten seconds."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_NARROWEST_TABLE)
+    print_results([result for path in paths for result in _results(path)], console)
+
+
+def _results(path: Path) -> list[Result]:
+    """A folder stands for its own result, or for those one level below it."""
+    if path.is_dir() and not (path / RESULT).exists():
+        files = sorted(path.glob(f"*/{RESULT}"))
+        if not files:
+            raise UserMistake(f"There is no {RESULT} in {path}, nor in a folder of it.")
+        return [load_result(file) for file in files]
+    return [load_result(path)]

@@ -1,0 +1,1 @@
+"""Measuring: from a workload to raw samples."""

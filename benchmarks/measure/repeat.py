@@ -1,0 +1,397 @@
+"""One repeat: create everything at once, see it start, list, get, update, delete, see it go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+from yarl import URL
+
+from benchmarks.kube import manifests
+from benchmarks.kube.connection import Answer, Connection
+from benchmarks.kube.watch import ApiWatchSource, Interruption, Relisted, WatchLost, WatchReader
+from benchmarks.measure.clientload import LoadMeter
+from benchmarks.measure.podtable import PodTable, SeenPod
+from benchmarks.outcome import CouldNotMeasure
+from benchmarks.progress import say
+from benchmarks.samples import (
+    CallSample,
+    ClientLoad,
+    Failure,
+    KbenchStamps,
+    Phase,
+    PodSample,
+    Repeat,
+    Resource,
+    ServerTimes,
+    Verb,
+    WatchInterruption,
+)
+from benchmarks.workload import Workload
+
+_TELL_EVERY_S = 2.0
+_ENOUGH_FAILURES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The run's zero: the monotonic clock and the wall clock read together, in nanoseconds."""
+
+    monotonic_ns: int
+    unix_ns: int
+
+    @classmethod
+    def now(cls) -> Origin:
+        return cls(time.monotonic_ns(), time.time_ns())
+
+    def since(self, stamp_ns: int) -> int:
+        return stamp_ns - self.monotonic_ns
+
+    def unix(self, stamp_ns: int) -> int:
+        return self.unix_ns + stamp_ns - self.monotonic_ns
+
+
+@dataclass(slots=True)
+class _Taken:
+    """What a repeat has gathered so far: kept whatever happens."""
+
+    calls: list[CallSample] = field(default_factory=list)
+    create: dict[int, Answer] = field(default_factory=dict)
+    delete: dict[int, Answer] = field(default_factory=dict)
+    bodies: dict[int, bytes] = field(default_factory=dict)
+    deployment_of: dict[str, str] = field(default_factory=dict)
+    events: dict[str, dict[str, str]] = field(default_factory=dict)
+    timed_out: list[Literal["start", "delete"]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    up: dict[str, bool] = field(default_factory=dict)
+    causes: dict[str, str] = field(default_factory=dict)
+    pods_listed: int | None = None
+    complete: bool = False
+
+
+class RepeatRun:
+    """Runs one repeat in a namespace that exists. `record` gives what there is, also after `measure` broke off."""
+
+    def __init__(
+        self, connection: Connection, workload: Workload, namespace: str, origin: Origin, phase: Phase, index: int
+    ) -> None:
+        self._connection, self._workload, self._namespace = connection, workload, namespace
+        self._origin, self._phase, self._index = origin, phase, index
+        self._resource: Resource = workload.kind
+        self._collection = manifests.collection_path(workload, namespace)
+        self._objects = [manifests.object_name(workload, client) for client in range(workload.clients)]
+        self._table = PodTable()
+        self._changed = asyncio.Event()
+        self._reader = WatchReader(ApiWatchSource(connection, f"/api/v1/namespaces/{namespace}/pods"))
+        self._meter = LoadMeter()
+        self._load: ClientLoad | None = None
+        self._taken = _Taken()
+        self._started_at = datetime.now(UTC)
+
+    async def measure(self) -> None:
+        """All phases in order. What was measured badly is in the record; what could not be measured is raised."""
+        await self._connection.authenticate()
+        try:
+            await self._reader.start()
+        except OSError as error:
+            raise self._watch_trouble(str(error)) from error
+        async with self._watching():
+            await self._connection.warm(self._workload.clients)
+            with _no_garbage_collection():
+                self._meter.start()
+                await self._create()
+                await self._see_start()
+                self._meter.end_start_phase()
+                await self._read_and_update()
+                await self._note_server_side()
+                await self._delete()
+                self._load = self._meter.stop()
+        self._taken.complete = True
+
+    # -- phases ---------------------------------------------------------------------------------------------------
+
+    async def _create(self) -> None:
+        url = self._connection.url(self._collection)
+        bodies = [manifests.object_body(self._workload, client) for client in range(self._workload.clients)]
+        answers = await asyncio.gather(
+            *(self._connection.call("POST", url, body, limit_s=self._workload.limits.call_seconds) for body in bodies)
+        )
+        self._taken.create = dict(enumerate(answers))
+        self._keep("create", self._objects, answers)
+
+    async def _see_start(self) -> None:
+        created = sum(answer.ok for answer in self._taken.create.values()) * self._workload.replicas
+        limit_s = self._workload.limits.start_seconds
+        in_time = await self._await_table(
+            lambda: self._table.up() + self._table.hopeless() >= created,
+            limit_s,
+            lambda: f"{self._table.up()}/{self._workload.pods} pods are up",
+        )
+        self._taken.up = {uid: pod.up for uid, pod in self._table.pods.items()}
+        self._taken.causes = {uid: pod.state for uid, pod in self._table.pods.items() if not pod.up}
+        if not in_time:
+            self._taken.timed_out.append("start")
+            await self._require_truthful_watch()
+
+    async def _read_and_update(self) -> None:
+        url = self._connection.url(self._collection)
+        everywhere = [url] * self._workload.clients
+        listed = await self._all("list", "GET", everywhere, ["*"] * self._workload.clients)
+        if self._workload.kind == "pods" and listed[0].ok:
+            self._taken.pods_listed = len(listed[0].json().get("items") or [])
+        present = [client for client, answer in self._taken.create.items() if answer.ok]
+        names = [self._objects[client] for client in present]
+        urls = [self._connection.url(f"{self._collection}/{name}") for name in names]
+        got = await self._all("get", "GET", urls, names)
+        bodies = [manifests.updated_body(self._workload, answer.json()) if answer.ok else b"{}" for answer in got]
+        await self._all("update", "PUT", urls, names, bodies)
+
+    async def _delete(self) -> None:
+        present = [client for client, answer in self._taken.create.items() if answer.ok]
+        names = [self._objects[client] for client in present]
+        urls = [self._connection.url(f"{self._collection}/{name}") for name in names]
+        answers = await self._all("delete", "DELETE", urls, names)
+        self._taken.delete = dict(zip(present, answers, strict=True))
+        total = len(self._table.pods)
+        in_time = await self._await_table(
+            lambda: not any(self._table.alive()),
+            self._workload.limits.delete_seconds,
+            lambda: f"{total - sum(1 for _ in self._table.alive())}/{total} pods are gone",
+        )
+        if not in_time:
+            self._taken.timed_out.append("delete")
+            left = [pod.name for pod in self._table.alive()]
+            self._taken.notes.append(f"{len(left)} pods were not gone in time, such as {left[0]}")
+
+    async def _note_server_side(self) -> None:
+        """Unmeasured: what the server noted of its own accord, and which deployment each pod belongs to."""
+        events = await self._connection.get(f"/apis/events.k8s.io/v1/namespaces/{self._namespace}/events")
+        for event in events.json().get("items") or [] if events.ok else []:
+            uid, reason = event.get("regarding", {}).get("uid", ""), event.get("reason", "")
+            when = event.get("eventTime") or event.get("deprecatedFirstTimestamp")
+            if when and reason in ("Scheduled", "Pulled"):
+                self._taken.events.setdefault(uid, {}).setdefault(reason, when)
+        if self._workload.kind == "pods":
+            return
+        sets = await self._connection.get(f"/apis/apps/v1/namespaces/{self._namespace}/replicasets")
+        for item in sets.json().get("items") or [] if sets.ok else []:
+            for owner in item["metadata"].get("ownerReferences", []):
+                self._taken.deployment_of[item["metadata"]["uid"]] = owner["name"]
+        pods = await self._connection.get(f"/api/v1/namespaces/{self._namespace}/pods")
+        if pods.ok:
+            self._taken.pods_listed = len(pods.json().get("items") or [])
+
+    # -- the watch ------------------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def _watching(self) -> AsyncIterator[None]:
+        reading = asyncio.create_task(self._reader.run())
+        applying = asyncio.create_task(self._apply())
+        self._watch_tasks = (reading, applying)
+        try:
+            yield
+        finally:
+            for task in self._watch_tasks:
+                task.cancel()
+            await asyncio.gather(*self._watch_tasks, return_exceptions=True)
+
+    async def _apply(self) -> None:
+        while True:
+            message = await self._reader.queue.get()
+            self._table.apply(message)
+            self._changed.set()
+            await asyncio.sleep(0)  # the reader goes first: its stamps must not wait for parsing
+
+    async def _await_table(self, done: Callable[[], bool], limit_s: float, tell: Callable[[], str]) -> bool:
+        """Waits for the table to satisfy `done`; False when the limit is reached first."""
+        until = time.monotonic() + limit_s
+        tell_at = time.monotonic() + _TELL_EVERY_S
+        while not done():
+            for task in self._watch_tasks:
+                if task.done():
+                    self._raise_watch_failure(task)
+            now = time.monotonic()
+            if now >= until:
+                return False
+            if now >= tell_at:
+                say(f"  {self._label}: {tell()} after {limit_s - (until - now):.0f} s")
+                tell_at = now + _TELL_EVERY_S
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), min(until, tell_at) - now)
+        return True
+
+    async def _require_truthful_watch(self) -> None:
+        """Before pods are blamed: does the API server itself say that they are not up?"""
+        answer = await self._connection.get(f"/api/v1/namespaces/{self._namespace}/pods")
+        if not answer.ok:
+            raise self._watch_trouble(f"Nothing more came, and the server answers no list either: {answer.error}")
+        fresh = PodTable()
+        fresh.apply(Relisted(time.monotonic_ns(), answer.json().get("items") or []))
+        await asyncio.sleep(1.0)  # what is under way on the watch may still arrive
+        if fresh.up() > self._table.up():
+            raise self._watch_trouble(
+                f"A list shows {fresh.up()} pods up, the watch had shown {self._table.up()} of them: it delivers no events"
+            )
+
+    def _raise_watch_failure(self, task: asyncio.Task[None]) -> None:
+        error = task.exception()
+        if isinstance(error, WatchLost):
+            raise self._watch_trouble(str(error)) from error
+        if error is not None:
+            raise error
+
+    def _watch_trouble(self, why: str) -> CouldNotMeasure:
+        return CouldNotMeasure(
+            what=f"the watch on pods was lost in {self._label}",
+            where=f"{self._connection.server}, namespace {self._namespace}",
+            why=why,
+            fix="Look at the API server's log and load; then run again",
+        )
+
+    # -- calls ----------------------------------------------------------------------------------------------------
+
+    async def _all(
+        self, verb: Verb, method: str, urls: Sequence[URL], names: list[str], bodies: list[bytes] | None = None
+    ) -> list[Answer]:
+        limit_s = self._workload.limits.call_seconds
+        answers = await asyncio.gather(
+            *(
+                self._connection.call(method, url, bodies[i] if bodies else None, limit_s=limit_s)
+                for i, url in enumerate(urls)
+            )
+        )
+        self._keep(verb, names, answers)
+        return list(answers)
+
+    def _keep(self, verb: Verb, names: list[str], answers: Sequence[Answer]) -> None:
+        since = self._origin.since
+        self._taken.calls += [
+            CallSample(
+                verb=verb,
+                resource=self._resource,
+                object=name,
+                start_ns=since(answer.start_ns),
+                end_ns=since(answer.end_ns),
+                status=answer.status,
+                error=answer.error,
+            )
+            for name, answer in zip(names, answers, strict=True)
+        ]
+
+    # -- the record -----------------------------------------------------------------------------------------------
+
+    @property
+    def _label(self) -> str:
+        return f"{'warm-up' if self._phase == 'warmup' else 'repeat'} {self._index}"
+
+    def record(self) -> Repeat:
+        """Everything that was taken, complete or not."""
+        taken = self._taken
+        if self._load is None:
+            self._load = self._meter.stop()
+        pods = [self._sample(pod) for pod in self._table.pods.values()]
+        succeeded = min(sum(pod.succeeded for pod in pods), self._workload.pods)
+        first_ns = min((answer.start_ns for answer in taken.create.values()), default=time.monotonic_ns())
+        notes = list(taken.notes)
+        if len(pods) > self._workload.pods:
+            notes.append(
+                f"{len(pods)} pods were made for {self._workload.pods} that were asked for: some were replaced"
+            )
+        if taken.pods_listed not in (None, len(pods)):
+            notes.append(f"a list shows {taken.pods_listed} pods, the watch {len(pods)}")
+        return Repeat(
+            phase=self._phase,
+            index=self._index,
+            namespace=self._namespace,
+            started_at=self._started_at.isoformat(timespec="milliseconds"),
+            first_create_wall_unix_ns=self._origin.unix(first_ns),
+            pods_requested=self._workload.pods,
+            pods_succeeded=succeeded,
+            pods_listed=taken.pods_listed,
+            timed_out=taken.timed_out,
+            failures=self._failures(pods),
+            pods=pods,
+            calls=taken.calls,
+            interruptions=[self._interruption(i) for i in self._reader.interruptions],
+            client=self._load,
+            pods_per_node=dict(sorted(Counter(pod.node for pod in pods if pod.node).items())),
+            complete=taken.complete,
+            notes=notes,
+        )
+
+    def _failures(self, pods: list[PodSample]) -> list[Failure]:
+        failures = [Failure(object=pod.name, cause=pod.cause or "unknown") for pod in pods if not pod.succeeded]
+        for call in self._taken.calls:
+            if call.error:
+                failures.append(Failure(object=f"{call.verb} {call.resource} {call.object}", cause=call.error))
+        missing = self._workload.pods - len(pods)
+        if missing > 0:
+            failures.insert(0, Failure(object=f"{missing} pods", cause="never seen: no event told of them"))
+        return failures[:_ENOUGH_FAILURES]
+
+    def _sample(self, pod: SeenPod) -> PodSample:
+        def since(stamp_ns: int | None) -> int | None:
+            return None if stamp_ns is None else self._origin.since(stamp_ns)
+
+        seen, taken = pod.stamps_ns, self._taken
+        deployment = taken.deployment_of.get(pod.owner_uid or "")
+        client = self._objects.index(deployment) if deployment in self._objects else pod.client
+        create = taken.create.get(client) if client is not None else None
+        delete = taken.delete.get(client) if client is not None else None
+        events = taken.events.get(pod.uid, {})
+        succeeded = taken.up.get(pod.uid, False)
+        return PodSample(
+            uid=pod.uid,
+            name=pod.name,
+            owner=deployment,
+            node=pod.node,
+            create_call_start_ns=since(create.start_ns if create else None),
+            create_call_end_ns=since(create.end_ns if create else None),
+            first_seen_ns=since(seen.get("first_seen")),
+            scheduled_seen_ns=since(seen.get("scheduled_seen")),
+            started_seen_ns=since(seen.get("started_seen")),
+            running_seen_ns=since(seen.get("running_seen")),
+            ready_seen_ns=since(seen.get("ready_seen")),
+            delete_call_start_ns=since(delete.start_ns if delete else None),
+            deleted_seen_ns=since(seen.get("deleted_seen")),
+            kbench=KbenchStamps(
+                scheduled_ns=since(pod.kbench_scheduled_ns), initialized_ns=since(pod.kbench_initialized_ns)
+            ),
+            server=ServerTimes(
+                creation_timestamp=pod.creation_timestamp,
+                start_time=pod.start_time,
+                started_at=pod.started_at,
+                scheduled_event_time=events.get("Scheduled"),
+                pulled_event_time=events.get("Pulled"),
+            ),
+            delayed=pod.delayed,
+            succeeded=succeeded,
+            cause=None if succeeded else taken.causes.get(pod.uid, pod.state),
+        )
+
+    def _interruption(self, gap: Interruption) -> WatchInterruption:
+        return WatchInterruption(
+            cause=gap.cause,
+            last_byte_ns=self._origin.since(gap.last_byte_ns),
+            resumed_ns=self._origin.since(gap.resumed_ns),
+            resumed_by=gap.resumed_by,
+        )
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """A collection in the middle of a burst would show as latency."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

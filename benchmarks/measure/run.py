@@ -1,0 +1,186 @@
+"""A whole run: warm-ups and repeats one after another, and what is left of it however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import signal
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks import resultfolder
+from benchmarks.fingerprint import Fingerprint, bare_fingerprint, take_fingerprint
+from benchmarks.hostprobe import after_run, probe_hosts
+from benchmarks.hostsfile import LabHosts, Step
+from benchmarks.kube.connection import Connection
+from benchmarks.kube.namespaces import Namespaces
+from benchmarks.measure.repeat import Origin, RepeatRun
+from benchmarks.outcome import CouldNotMeasure
+from benchmarks.progress import say
+from benchmarks.result import Result
+from benchmarks.samples import Phase, Repeat
+from benchmarks.slo import percent
+from benchmarks.summary import summarise, throughput_true_pods_per_min
+from benchmarks.workload import Workload
+
+
+@dataclass(slots=True)
+class _State:
+    repeats: list[Repeat] = field(default_factory=list)
+    fingerprint: Fingerprint | None = None
+    errors: list[str] = field(default_factory=list)
+
+
+async def run_workload(
+    workload: Workload, kubeconfig: Path, lab: LabHosts | None, steps: list[Step], out: Path
+) -> Result:
+    """Measures and writes the files; a run that could not measure comes back with its error and what it has."""
+    run_id = secrets.token_hex(4)
+    origin, started_at = Origin.now(), datetime.now(UTC)
+    state = _State()
+    async with await Connection.open(kubeconfig) as connection:
+        folder = resultfolder.ResultFolder(out)
+        server = connection.server
+        with contextlib.closing(folder):
+            async with _interruptible() as interrupted:
+                try:
+                    await _measure(connection, workload, lab, run_id, origin, state, folder)
+                except CouldNotMeasure as error:
+                    state.errors.append(str(error))
+                except asyncio.CancelledError:
+                    if not interrupted:
+                        raise
+                    state.errors.append(str(_interruption(interrupted[0], workload, server)))
+            result = _result(workload, run_id, origin, started_at, state, lab, steps, server)
+            folder.write(resultfolder.RESULT, result)
+            folder.write(resultfolder.SUMMARY, result.summary)
+    return result
+
+
+async def _measure(
+    connection: Connection,
+    workload: Workload,
+    lab: LabHosts | None,
+    run_id: str,
+    origin: Origin,
+    state: _State,
+    folder: resultfolder.ResultFolder,
+) -> None:
+    await connection.require_answer()
+    before = await probe_hosts(lab.hosts) if lab else []
+    for probe in before:
+        if probe.error:
+            say(f"  {probe.name} can't be asked for its clock and CPU: {probe.error}")
+    state.fingerprint = await take_fingerprint(connection, lab, before)
+    namespaces = Namespaces(connection, run_id, workload.limits.namespace_seconds)
+    for name in await namespaces.clear_abandoned():
+        say(f"  removed {name}, left by a run that was killed")
+    plan: list[tuple[Phase, int]] = [("warmup", n + 1) for n in range(workload.warmups)]
+    plan += [("measured", n + 1) for n in range(workload.repeats)]
+    try:
+        for number, (phase, index) in enumerate(plan, 1):
+            namespace = f"bench-{run_id}-{number}"
+            await namespaces.create(namespace)
+            repeat_run = RepeatRun(connection, workload, namespace, origin, phase, index)
+            try:
+                await repeat_run.measure()
+            finally:
+                repeat = repeat_run.record()
+                state.repeats.append(repeat)
+                folder.append_samples(repeat)
+            say(_told(repeat, workload))
+            await namespaces.delete(namespace)
+            if phase == "measured" and repeat.pods_succeeded == 0 and index < workload.repeats:
+                say("  no pod came up: further repeats would only repeat that")
+                break
+    finally:
+        if namespaces.standing:
+            say(f"  removing {len(namespaces.standing)} namespaces")
+            state.errors += await namespaces.delete_standing()
+    if lab:
+        hosts = after_run(before, await probe_hosts(lab.hosts))
+        state.fingerprint = state.fingerprint.model_copy(update={"hosts": hosts})
+
+
+def _told(repeat: Repeat, workload: Workload) -> str:
+    label = f"warm-up {repeat.index}/{workload.warmups}"
+    if repeat.phase == "measured":
+        label = f"repeat {repeat.index}/{workload.repeats}"
+    line = f"  {label}: {percent(repeat.success_share)} of {repeat.pods_requested} pods up"
+    throughput = throughput_true_pods_per_min(repeat)
+    if throughput:
+        line += f", {throughput:.0f} pods/min"
+    return line + (f"; {repeat.failures[0].object}: {repeat.failures[0].cause}" if repeat.failures else "")
+
+
+def _result(
+    workload: Workload,
+    run_id: str,
+    origin: Origin,
+    started_at: datetime,
+    state: _State,
+    lab: LabHosts | None,
+    steps: list[Step],
+    server: str,
+) -> Result:
+    error = " ".join(dict.fromkeys(state.errors)) or None
+    summary = summarise(
+        workload=workload,
+        run_id=run_id,
+        started_at=started_at.isoformat(timespec="milliseconds"),
+        finished_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        duration_s=(time.monotonic_ns() - origin.monotonic_ns) / 1e9,
+        wall_minus_origin_ns=origin.unix_ns,
+        repeats=state.repeats,
+        error=error,
+    )
+    return Result(
+        run_id=run_id,
+        origin_unix_ns=origin.unix_ns,
+        complete=error is None,
+        error=error,
+        summary=summary,
+        workload=workload,
+        fingerprint=state.fingerprint or bare_fingerprint(server, lab),
+        steps=steps,
+        warmups=[repeat for repeat in state.repeats if repeat.phase == "warmup"],
+        repeats=[repeat for repeat in state.repeats if repeat.phase == "measured"],
+    )
+
+
+def _interruption(signal_name: str, workload: Workload, server: str) -> CouldNotMeasure:
+    return CouldNotMeasure(
+        what=f"{workload.name} was interrupted",
+        where=server,
+        why=f"The process got {signal_name}",
+        fix="Run it again: its namespaces are removed, and its samples so far are kept",
+    )
+
+
+@contextlib.asynccontextmanager
+async def _interruptible() -> AsyncIterator[list[str]]:
+    """The first Ctrl-C, SIGTERM or SIGHUP cancels what runs, so that it cleans up; further ones don't disturb that."""
+    received: list[str] = []
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def receive(number: signal.Signals) -> None:
+        received.append(number.name)
+        if len(received) == 1:
+            say("  interrupted: removing the namespaces of this run")
+            task.cancel()
+        else:
+            say("  still removing them, in bounded time")
+
+    for number in signals:
+        loop.add_signal_handler(number, receive, number)
+    try:
+        yield received
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,57 @@
+"""The result file: everything of one run, under a versioned schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from benchmarks.fingerprint import Fingerprint
+from benchmarks.hostsfile import Step
+from benchmarks.outcome import UserMistake
+from benchmarks.refusals import explain
+from benchmarks.samples import Repeat
+from benchmarks.summary import Summary
+from benchmarks.workload import Workload
+
+SCHEMA_FILE = Path(__file__).parent / "schema" / "result-v1.json"
+
+
+class Result(BaseModel):
+    """Version 1 of a result."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Annotated[Literal[1], Field(alias="schemaVersion")] = 1
+    kind: Literal["litelab-benchmark-result"] = "litelab-benchmark-result"
+    run_id: str
+    origin_unix_ns: Annotated[int, Field(description="Wall clock at the zero of every `*_ns`.")]
+    complete: Annotated[bool, Field(description="False when the run broke off: what it had is here.")]
+    error: Annotated[str | None, Field(description="What could not be measured, where, why, and the fix.")] = None
+    summary: Summary
+    workload: Workload
+    fingerprint: Fingerprint
+    steps: Annotated[list[Step], Field(description="How long the lab's building took, step by step.")] = []
+    warmups: list[Repeat] = []
+    repeats: list[Repeat] = []
+
+
+def schema_text() -> str:
+    """The JSON Schema of a result, as it is committed."""
+    schema: dict[str, Any] = Result.model_json_schema(by_alias=True, mode="serialization")
+    return json.dumps(schema, indent=2, sort_keys=True) + "\n"
+
+
+def load_result(path: Path) -> Result:
+    """The result in a file, or in a folder's `result.json`."""
+    file = path / "result.json" if path.is_dir() else path
+    try:
+        return Result.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise UserMistake(f"There is no result at {path}: {error.strerror or error}.") from error
+    except ValidationError as error:
+        told = explain(error, Result).splitlines()
+        more = f"\n... and {len(told) - 5} more" if len(told) > 5 else ""
+        raise UserMistake(f"{file} is no result of this version:\n" + "\n".join(told[:5]) + more) from error

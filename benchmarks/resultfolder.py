@@ -1,0 +1,81 @@
+"""The folder of a run's files: samples as they come, results whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from pydantic import BaseModel
+
+from benchmarks.outcome import UserMistake
+from benchmarks.samples import Repeat
+
+RESULT, SUMMARY, SAMPLES = "result.json", "summary.json", "samples.jsonl"
+SUMMARY_LIMIT_BYTES = 16 * 1024
+
+
+class ResultFolder:
+    """Made at the start of a run. Files of an earlier run are moved to `previous/`, never overwritten."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._set_earlier_run_aside()
+            self._samples: IO[str] = (folder / SAMPLES).open("w", encoding="utf-8")
+        except OSError as error:
+            raise UserMistake(f"The folder {folder} can't take results: {error.strerror or error}.") from error
+
+    def append_samples(self, repeat: Repeat) -> None:
+        """One line a sample, flushed as it is written, so that a crash costs nothing that was measured."""
+        where = {"phase": repeat.phase, "repeat": repeat.index}
+        for kind, samples in (("pod", repeat.pods), ("call", repeat.calls), ("interruption", repeat.interruptions)):
+            for sample in samples:
+                line = {"kind": kind, **where, **sample.model_dump(mode="json", exclude_none=True)}
+                self._samples.write(json.dumps(line, separators=(",", ":")) + "\n")
+                self._samples.flush()
+        os.fsync(self._samples.fileno())
+
+    def write(self, name: str, content: BaseModel) -> Path:
+        """Writes a whole file or none: a temporary one, synced, then renamed."""
+        text = content.model_dump_json(by_alias=True, exclude_none=name == SUMMARY, indent=1) + "\n"
+        return write_whole(self.folder / name, text)
+
+    def close(self) -> None:
+        self._samples.close()
+
+    def _set_earlier_run_aside(self) -> None:
+        earlier = [self.folder / name for name in (RESULT, SUMMARY, SAMPLES) if (self.folder / name).exists()]
+        if not earlier:
+            return
+        newest = max(file.stat().st_mtime for file in earlier)
+        stem = datetime.fromtimestamp(newest, UTC).strftime("%Y%m%dT%H%M%SZ")
+        target, n = self.folder / "previous" / stem, 1
+        while target.exists():
+            n += 1
+            target = target.with_name(f"{stem}-{n}")
+        target.mkdir(parents=True)
+        for file in earlier:
+            file.rename(target / file.name)
+
+
+def write_whole(path: Path, text: str) -> Path:
+    """Replaces a file atomically and durably."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return path

@@ -1,0 +1,104 @@
+"""Workload files: what is measured, how often, and which limits hold."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
+
+from benchmarks.outcome import UserMistake
+from benchmarks.refusals import explain
+
+SHIPPED = Path(__file__).parent / "workloads"
+
+_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True)
+
+
+class Limits(_Part):
+    """Upper bounds in seconds: a repeat ends with what it has when one is reached."""
+
+    start_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
+    delete_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
+    call_seconds: Annotated[float, Field(gt=0, le=600)] = 60.0
+    namespace_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
+
+
+class Slo(_Part):
+    """Kubernetes' own service level objectives (sig-scalability), in seconds, and the least success rate."""
+
+    success_rate: Annotated[float, Field(ge=0, le=1)] = 1.0
+    startup_p99_seconds: Annotated[float, Field(gt=0)] = 5.0
+    mutating_call_p99_seconds: Annotated[float, Field(gt=0)] = 1.0
+    get_call_p99_seconds: Annotated[float, Field(gt=0)] = 1.0
+    list_call_p99_seconds: Annotated[float, Field(gt=0)] = 30.0
+
+
+class Workload(_Part):
+    """`clients` objects created at once, then listed, fetched, updated and deleted, each step by all clients at once."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    description: str = ""
+    kind: Literal["pods", "deployments"]
+    clients: Annotated[int, Field(ge=1, le=500)]
+    replicas: Annotated[int, Field(ge=1, le=100)] = 1
+    image: Annotated[str, Field(min_length=1)]
+    image_pull_policy: Literal["Never", "IfNotPresent"] = "IfNotPresent"
+    warmups: Annotated[int, Field(ge=0, le=10)] = 1
+    repeats: Annotated[int, Field(ge=1, le=100)] = 3
+    limits: Limits = Limits()
+    slo: Slo = Slo()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Workload:
+        if not _DNS_LABEL.fullmatch(self.name):
+            raise ValueError(f"name: {self.name!r} must be at most 40 small letters, digits and dashes")
+        if self.kind == "pods" and self.replicas != 1:
+            raise ValueError("replicas: only deployments have replicas; a workload of pods takes `clients` alone")
+        return self
+
+    @property
+    def pods(self) -> int:
+        """Pods that one repeat asks for."""
+        return self.clients * self.replicas
+
+    def digest(self) -> str:
+        """What is measured, as a hash: the number of repeats and warm-ups and the texts are not part of it."""
+        measured = self.model_dump_json(exclude={"repeats", "warmups", "description", "name"})
+        return "sha256:" + hashlib.sha256(measured.encode()).hexdigest()
+
+
+def shipped_names() -> list[str]:
+    """Names of the workloads that come with the suite."""
+    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+
+
+def load(name_or_path: str, *, repeats: int | None = None, warmups: int | None = None) -> Workload:
+    """The workload of that name, or in that YAML file, with what the command line overrides."""
+    path = SHIPPED / f"{name_or_path}.yaml"
+    if not re.fullmatch(r"[-a-z0-9]+", name_or_path) or not path.is_file():
+        path = Path(name_or_path)
+    if not path.is_file():
+        known = ", ".join(shipped_names())
+        raise UserMistake(f"There is no workload {name_or_path!r}: neither a file nor one of {known}.")
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserMistake(f"The workload file {path} can't be read: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserMistake(f"The workload file {path} must hold keys and values, such as `kind: pods`.")
+    overrides = {"repeats": repeats, "warmups": warmups}
+    content |= {key: value for key, value in overrides.items() if value is not None}
+    try:
+        return Workload.model_validate(content)
+    except ValidationError as error:
+        raise UserMistake(f"The workload file {path} is refused:\n{explain(error, Workload)}") from error
