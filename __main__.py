@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pulumi
 
 from components.configuration import load_settings
@@ -13,9 +11,8 @@ from components.settings import SettingsError
 try:
     settings = load_settings()
 except SettingsError as error:
-    # One paragraph instead of a traceback.
-    pulumi.log.error(str(error))
-    sys.exit(1)
+    # Pulumi shows this kind of error without a traceback.
+    raise pulumi.RunError(str(error)) from None
 
 lab = Lab(pulumi.get_stack(), settings)
 pulumi.export("hosts", lab.host_summary)

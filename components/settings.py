@@ -128,6 +128,11 @@ def parse(content: Mapping[str, Any], where: str) -> LabSettings:
         raise SettingsError(msg) from None
 
 
+def typed(value: Any) -> Any:
+    """A configuration value as YAML would read it; Pulumi keeps all of them as text."""
+    return yaml.safe_load(value) if isinstance(value, str) and value else value
+
+
 def _explain(error: dict[str, Any]) -> str:
     location = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":

@@ -122,6 +122,7 @@ class Host:
         role: ``controller`` or ``worker``.
         address: its IPv4 address between the hosts, known once it is made.
         ssh: how to log in.
+        identity: new whenever the host is made anew, so that what is on it is installed again.
         made: the resource that makes it; what is on the host goes with it.
     """
 
@@ -129,6 +130,7 @@ class Host:
     role: str
     address: pulumi.Output[str]
     ssh: Ssh
+    identity: pulumi.Output[str]
     made: pulumi.Resource
 
     @property
@@ -167,7 +169,7 @@ def remote_step(
         create=f"{path} create",
         delete=f"{path} delete" if delete else None,
         stdin=stdin,
-        triggers=[scripts.digest, *triggers],
+        triggers=[scripts.digest, host.identity, *triggers],
         logging=remote.Logging.NONE,
         add_previous_output_in_env=False,
         opts=pulumi.ResourceOptions.merge(

@@ -88,7 +88,7 @@ class UpstreamCluster(pulumi.ComponentResource):
                 scripts,
                 "stage.sh",
                 arguments=[host.name],
-                triggers=[VERSION],
+                triggers=[VERSION, host.identity],
                 opts=options(host.made, host=host),
             )
             for host in hosts

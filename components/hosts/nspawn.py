@@ -84,6 +84,7 @@ class NspawnHosts(pulumi.ComponentResource):
                         private_key=pairs.apply(lambda p: str(p["client"]["private"])),
                         host_key=pairs.apply(lambda p, h=host: str(p["hosts"][h]["public"])),
                     ),
+                    identity=made.stdout,
                     made=made,
                 )
             )

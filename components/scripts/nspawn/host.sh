@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # host.sh create|delete NAME: one systemd-nspawn machine, from nothing to an ssh login with a verified host key.
-# Environment: ADDRESS (last number of the address), CPUS, MEMORY_MIB, ROLE. Standard input: the host's private ssh key.
+# Prints the machine's identity. Environment: ADDRESS (last number of the address), CPUS, MEMORY_MIB, ROLE. Standard input: the host's private ssh key.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lab.sh
 . "$(dirname "$0")/lab.sh"
@@ -186,6 +186,8 @@ create() {
   start_machine
   wait_for_ssh
   step_done host "$NAME"
+  # Which machine this is: what was installed on another one of the same name is not on this one.
+  printf '%s-%s\n' "$NAME" "$(date +%s%N)"
 }
 
 # remove: ends and deletes what host.sh made, whatever of it there is. Every end is bounded.

@@ -4,7 +4,7 @@
 # shellcheck disable=SC2034 # its variables are for the scripts that source it
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-RUN=$(cd "$here/.." && pwd)
+RUN=${LITELAB_RUN:-$(cd "$here/.." && pwd)}
 STACK=$(basename "$RUN")
 # What must outlive the checkout: the machine's own list of labs. /run goes with a reboot, as the labs do.
 REGISTRY=/run/litelab
@@ -35,11 +35,20 @@ host_lock() {
   flock -w "${LOCK_TIMEOUT_S:-120}" 8 || die "host $1: another step has held its lock for ${LOCK_TIMEOUT_S:-120} s; 'fuser $RUN/hosts/$1.lock' names the process."
 }
 
+# uplink_of LAB_ID: the link on this machine, at most 15 characters.
+uplink_of() { printf '%s-%s' "$(printf %s "${1%-*}" | cut -c1-8)" "${1##*-}"; }
+
 # load_lab: LAB_ID, PREFIX (first three numbers of the /24), and the names made from them.
 load_lab() {
-  [ -r "$RUN/lab.env" ] || return 1
-  # shellcheck disable=SC1091
-  . "$RUN/lab.env"
+  if [ -r "$RUN/lab.env" ]; then
+    # shellcheck disable=SC1091
+    . "$RUN/lab.env"
+  elif [ -n "${LITELAB_LAB_ID:-}" ]; then
+    # Only orphans.sh knows a lab by its id alone.
+    LAB_ID=$LITELAB_LAB_ID PREFIX='' UPLINK=$(uplink_of "$LITELAB_LAB_ID")
+  else
+    return 1
+  fi
   LAB_NS=litelab-$LAB_ID
   RECORD=$REGISTRY/labs/$LAB_ID
 }

@@ -71,12 +71,14 @@ create() {
     mkdir -p "$REGISTRY/labs/$LAB_ID"
     printf '%s\n' "$PREFIX" >"$REGISTRY/labs/$LAB_ID/prefix"
     printf '%s\n' "$RUN" >"$REGISTRY/labs/$LAB_ID/run"
-    printf 'LAB_ID=%s\nPREFIX=%s\nUPLINK=%s\n' "$LAB_ID" "$PREFIX" "$(printf %s "$STACK" | cut -c1-8)-${LAB_ID: -6}" >"$RUN/lab.env.new"
+    printf 'LAB_ID=%s\nPREFIX=%s\nUPLINK=%s\n' "$LAB_ID" "$PREFIX" "$(uplink_of "$LAB_ID")" >"$RUN/lab.env.new"
     mv "$RUN/lab.env.new" "$RUN/lab.env"
     raise_sysctls
     machine_unlock
   fi
   load_lab
+  # A half-made network would be known to no state: nothing of it stays.
+  trap 'code=$?; [ "$code" -eq 0 ] || (delete) || true' EXIT
   clear_links
   ip netns add "$LAB_NS"
   ip link add "$UPLINK" type veth peer name uplink netns "$LAB_NS"
@@ -119,6 +121,7 @@ NFT
   [ "${INTERNET:-false}" != true ] || open_internet
   ssh_config
   step_done network lab
+  trap - EXIT
   printf '%s\n' "$PREFIX"
 }
 
@@ -168,7 +171,12 @@ clear_links() {
 }
 
 delete() {
+  local left
   load_lab || return 0
+  # A host whose create failed is in no state, and only here.
+  for left in "$RUN"/hosts/*/; do
+    [ ! -d "$left" ] || "$here/host.sh" delete "$(basename "$left")" </dev/null
+  done
   clear_links
   machine_lock
   rm -rf "$RECORD"

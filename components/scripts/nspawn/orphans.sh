@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# orphans.sh [--remove]: what nspawn labs have left on this machine that no Pulumi state knows. Exit 0: nothing is left.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=lab.sh
+. "$(dirname "$0")/lab.sh"
+
+REMOVE=false
+[ "${1:-}" != --remove ] || REMOVE=true
+
+# Every id of a lab that the machine shows any trace of: its list, namespaces, mounts, cgroups.
+lab_ids() {
+  {
+    ls "$REGISTRY/labs" 2>/dev/null || true
+    ip netns list 2>/dev/null | awk '/^litelab-/ { sub(/^litelab-/, "", $1); sub(/-host-[0-9]+$/, "", $1); print $1 }'
+    awk '{ for (i = 7; i < NF; i++) if ($i == "-") { if ($(i + 2) ~ /^litelab-/) print substr($(i + 2), 9); break } }' /proc/self/mountinfo
+    find /sys/fs/cgroup -maxdepth 3 -mindepth 2 -type d -path '*/litelab/*' -printf '%f\n' 2>/dev/null || true
+  } | sort -u
+}
+
+run_of() { # run_of LAB_ID: its run folder, from the machine's list or from a mount
+  if [ -r "$REGISTRY/labs/$1/run" ]; then
+    cat "$REGISTRY/labs/$1/run"
+  else
+    awk -v s="litelab-$1" '{ for (i = 7; i < NF; i++) if ($i == "-") { if ($(i + 2) == s) print $5; break } }' /proc/self/mountinfo |
+      sed -n 's|/hosts/[^/]*/root$||p' | head -n 1
+  fi
+}
+
+known() { # known RUN: its Pulumi state has nspawn hosts, or is being changed
+  local state
+  state=$(dirname "$(dirname "$1")")/state/.pulumi/stacks/litelab/$(basename "$1").json
+  [ -n "$1" ] && [ -r "$state" ] && grep -q 'litelab:hosts:NspawnHosts' "$state"
+}
+
+hosts_of() { # hosts_of LAB_ID RUN
+  {
+    for f in "$REGISTRY/labs/$1"/host-*.pid; do [ ! -e "$f" ] || basename "$f" .pid; done
+    ip netns list | sed -nE "s/^litelab-$1-(host-[0-9]+).*/\1/p"
+    find /sys/fs/cgroup -maxdepth 4 -type d -path "*/litelab/$1/host-*" -printf '%f\n' 2>/dev/null || true
+    [ ! -d "${2:-/nonexistent}/hosts" ] || find "$2/hosts" -maxdepth 1 -mindepth 1 -type d -printf '%f\n'
+  } | sort -u
+}
+
+left=0
+while read -r id; do
+  [ -n "$id" ] || continue
+  run=$(run_of "$id")
+  ! known "$run" || continue
+  hosts=$(hosts_of "$id" "$run" | tr '\n' ' ')
+  if [ "$REMOVE" = false ]; then
+    echo "lab $id: ${hosts:-no hosts }of ${run:-a folder that is gone}; no state knows it"
+    left=1
+    continue
+  fi
+  need_root
+  export LITELAB_RUN=${run:-$(mktemp -d)} LITELAB_LAB_ID=$id
+  for host in $hosts; do "$here/host.sh" delete "$host" </dev/null || left=1; done
+  "$here/network.sh" delete || left=1
+  [ -n "$run" ] || rmdir "$LITELAB_RUN" 2>/dev/null || true
+  [ "$left" -ne 0 ] || echo "lab $id: removed"
+done < <(lab_ids)
+if [ "$left" -ne 0 ] && [ "$REMOVE" = false ]; then
+  echo "Remove them with 'make orphans REMOVE=1'." >&2
+fi
+exit "$left"
