@@ -13,7 +13,7 @@ const (
 	// How often we look whether the engine still lives.
 	parentPoll = 200 * time.Millisecond
 	// Room for TERM, grace and KILL of what still runs.
-	settleLimit = killGrace + 500*time.Millisecond
+	settleLimit = 3 * killGrace
 	// Room for the last answers to the engine. The gRPC server's graceful
 	// stop alone can outlast the 5 s after which the engine kills a plugin.
 	flushLimit = 200 * time.Millisecond

@@ -31,7 +31,9 @@ func remoteRunner(
 	shown := newLogs(ctx, c.logging)
 	defer shown.close()
 	var printed capture
-	held, err := s.run(ctx, script, c.stdin, printed.stdoutTo(shown.stdout), printed.stderrTo(shown.stderr))
+	held, err := s.run(ctx, script, c.stdin,
+		printed.stdoutTo(shown.stdout), printed.stderrTo(shown.stderr),
+		func() { endRemote(client, s) })
 	if err != nil {
 		return outputs{}, failure(verb, err, &printed)
 	}

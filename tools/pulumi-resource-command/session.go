@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -98,8 +99,11 @@ func (s *session) start(script string) error {
 	return err
 }
 
-// run sends the input, collects the output and returns when the command ended.
-func (s *session) run(ctx context.Context, script string, stdin *string, stdout, stderr io.Writer) (held bool, err error) {
+// run sends the input, collects the output and returns when the command ended;
+// end is how to end it when ctx does. held tells that the output went on.
+func (s *session) run(
+	ctx context.Context, script string, stdin *string, stdout, stderr io.Writer, end func(),
+) (held bool, err error) {
 	if err := s.start(script); err != nil {
 		return false, err
 	}
@@ -109,43 +113,30 @@ func (s *session) run(ctx context.Context, script string, stdin *string, stdout,
 		}
 		_ = s.channel.CloseWrite()
 	}()
-	copied := make(chan struct{}, 2)
-	for to, from := range map[io.Writer]io.Reader{stdout: s.channel, stderr: s.channel.Stderr()} {
-		go func() {
-			_, _ = io.Copy(to, from)
-			copied <- struct{}{}
-		}()
-	}
+	var copies sync.WaitGroup
+	copies.Go(func() { _, _ = io.Copy(stdout, s.channel) })
+	copies.Go(func() { _, _ = io.Copy(stderr, s.channel.Stderr()) })
+	copied := make(chan struct{})
+	go func() {
+		copies.Wait()
+		close(copied)
+	}()
 	select {
 	case err = <-s.exit:
 	case <-ctx.Done():
-		s.interrupt()
+		end()
 		return false, context.Cause(ctx)
 	}
-	grace := time.After(outputGrace)
-	for range 2 {
-		select {
-		case <-copied:
-		case <-ctx.Done():
-			return true, err
-		case <-grace:
-			return true, err
-		}
+	select {
+	case <-copied:
+		return false, err
+	case <-time.After(outputGrace):
+	case <-ctx.Done():
 	}
-	return false, err
+	return true, err
 }
 
-// interrupt ends the remote process: closing the connection would not.
-func (s *session) interrupt() {
-	for _, name := range []string{"TERM", "KILL"} {
-		_, err := s.channel.SendRequest("signal", false, ssh.Marshal(struct{ Name string }{name}))
-		if err != nil {
-			return
-		}
-		select {
-		case <-s.exit:
-			return
-		case <-time.After(killGrace):
-		}
-	}
+// signal is what the protocol offers; servers may refuse it.
+func (s *session) signal(name string) {
+	_, _ = s.channel.SendRequest("signal", false, ssh.Marshal(struct{ Name string }{name}))
 }

@@ -1,0 +1,73 @@
+"""Stacks and an ssh server for the conformance tests."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import sshd
+from stack import Sleeper, Stack
+
+HERE = Path(__file__).parent
+PLUGIN = "pulumi-resource-command"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker of the tests that take some seconds each."""
+    config.addinivalue_line("markers", "slow: takes some seconds")
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a PATH on which the plugin under test comes first."""
+    for program in ("pulumi", "pulumi-language-python"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not on PATH")
+    plugin = os.environ.get("LITELAB_COMMAND_PLUGIN") or shutil.which(PLUGIN)
+    if plugin is None:
+        pytest.skip(f"{PLUGIN} is not on PATH and LITELAB_COMMAND_PLUGIN is not set")
+    folder = tmp_path_factory.mktemp("bin")
+    (folder / PLUGIN).symlink_to(Path(plugin).resolve())
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory, programs: str) -> Path:
+    """Make an empty stack once: a copy of it costs less than a new one."""
+    folder = tmp_path_factory.mktemp("template")
+    shutil.copytree(HERE / "program", folder / "program")
+    (folder / "state").mkdir()
+    made = Stack(folder, programs).pulumi("stack", "init", "test")
+    assert made.returncode == 0, made.stdout
+    return folder
+
+
+@pytest.fixture
+def stack(tmp_path: Path, template: Path, programs: str) -> Stack:
+    """Return an empty stack."""
+    folder = tmp_path / "stack"
+    shutil.copytree(template, folder)
+    selected = Stack(folder, programs)
+    selected.env["PULUMI_STACK"] = "test"
+    return selected
+
+
+@pytest.fixture
+def sleeper(tmp_path: Path) -> Sleeper:
+    """Return a command that sleeps."""
+    return Sleeper(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sshd.Sshd]:
+    """Run an ssh server for the session."""
+    program = sshd.binary()
+    if program is None:
+        pytest.skip("no sshd on this machine")
+    running = sshd.start(tmp_path_factory.mktemp("sshd"), program)
+    if running is None:
+        pytest.skip("sshd does not start on this machine")
+    yield running
+    running.stop()

@@ -1,0 +1,481 @@
+"""What programs may expect of the command plugin, whoever made it."""
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sshd
+from stack import Sleeper, Stack, alive, children, copy, local, remote, wait_for
+
+# The time a stopped command may take to be gone: TERM, grace, KILL, and slack
+# for a busy machine.
+GONE_S = 2.5
+# Pulumi kills a plugin that has not ended after 5 s: less means that it did.
+PROMPT_S = 4.0
+
+
+class TestLocalCommand:
+    """The life of a local.Command."""
+
+    def test_create_update_delete(self, stack: Stack, tmp_path: Path) -> None:
+        """Each verb runs its own script; the outputs lose one newline only."""
+        log = tmp_path / "log"
+        scripts: dict[str, Any] = {
+            "create": "printf 'made\\n\\n'; echo warn >&2",
+            "update": 'echo "updated after <$PULUMI_COMMAND_STDOUT>"',
+            "delete": f'echo "$PULUMI_COMMAND_STDOUT|$PULUMI_COMMAND_STDERR" > {log}',
+        }
+        stack.up(local("a", **scripts))
+        assert stack.printed("a") == "made\n"
+        assert stack.resource("a")["outputs"]["stderr"] == "warn"
+
+        stack.up(local("a", **scripts))
+        assert stack.printed("a") == "made\n", "an unchanged command must not run"
+
+        stack.up(local("a", stdin="new", **scripts))
+        assert stack.printed("a") == "updated after <made\n>"
+
+        stack.destroy()
+        assert log.read_text() == "updated after <made\n>|\n"
+
+    def test_update_runs_create_again_without_a_script_of_its_own(
+        self, stack: Stack
+    ) -> None:
+        """A changed input alone is a reason to run."""
+        stack.up(local("a", create="echo $V", environment={"V": "1"}))
+        stack.up(local("a", create="echo $V", environment={"V": "2"}))
+        assert stack.printed("a") == "2"
+
+    @pytest.mark.parametrize("delete_first", [True, False])
+    def test_triggers_replace(
+        self, stack: Stack, tmp_path: Path, delete_first: bool
+    ) -> None:
+        """The order of create and delete follows delete_before_replace."""
+        log = tmp_path / "log"
+        for trigger in ("one", "two"):
+            stack.up(
+                local(
+                    "a",
+                    create=f"echo create >> {log}",
+                    update=f"echo update >> {log}",
+                    delete=f"echo delete >> {log}",
+                    triggers=[trigger],
+                    opts={"delete_before_replace": delete_first},
+                )
+            )
+        replaced = ["delete", "create"] if delete_first else ["create", "delete"]
+        assert log.read_text().split() == ["create", *replaced]
+
+    def test_inputs_reach_the_command(self, stack: Stack, tmp_path: Path) -> None:
+        """Standard input, environment, folder and interpreter are used."""
+        stack.up(
+            local("stdin", create="cat", stdin="one\ntwo\n"),
+            local("unread", create="true", stdin="x" * 200_000),
+            local("env", create="echo $A-$B", environment={"A": "a", "B": "b c"}),
+            local("dir", create="pwd", dir=str(tmp_path)),
+            local("interpreter", create="hello", interpreter=["/bin/echo", "-n"]),
+            local("none"),
+            local("binary", create="printf '\\377a'"),
+        )
+        assert stack.printed("stdin") == "one\ntwo"
+        assert stack.printed("env") == "a-b c"
+        assert stack.printed("dir") == str(tmp_path)
+        assert stack.printed("interpreter") == "hello"
+        assert stack.printed("none") == ""
+        assert stack.printed("binary") == "\ufffda"
+
+    def test_failure_names_exit_code_and_output(self, stack: Stack) -> None:
+        """A failed create tells why and leaves no resource."""
+        done = stack.try_up(
+            local("a", create="echo out; echo why >&2; exit 3", logging="none")
+        )
+        assert done.returncode != 0
+        assert "exit status 3" in done.stdout
+        assert "why" in done.stdout
+        assert "out" in done.stdout
+        assert '::a"' not in stack.state()
+
+    def test_logging(self, stack: Stack) -> None:
+        """Only the streams asked for are shown."""
+        both = "printf 'ou''t'; printf 'er''r' >&2"
+        shown = {
+            mode: stack.up(local("a", create=f"{both} # {mode}", logging=mode))
+            for mode in ("stdout", "stderr", "none")
+        }
+        for mode, out, err in [("stdout", 1, 0), ("stderr", 0, 1), ("none", 0, 0)]:
+            diagnostics = (
+                shown[mode].split("Outputs:")[0].split("Diagnostics:")[-1].split()
+            )
+            assert ("out" in diagnostics, "err" in diagnostics) == (
+                bool(out),
+                bool(err),
+            )
+
+    def test_secrets_are_masked_in_the_state(self, stack: Stack) -> None:
+        """A secret input, and an output declared secret, are ciphertext."""
+        stack.up(
+            local(
+                "a",
+                create="printf %s $HIDDEN | tr a-z A-Z",
+                environment={"HIDDEN": {"$secret": "swordfish"}},
+                stdin={"$secret": "marlin"},
+                logging="none",
+                opts={"additional_secret_outputs": ["stdout"]},
+            )
+        )
+        state = stack.state()
+        for word in ("swordfish", "SWORDFISH", "marlin"):
+            assert word not in state
+        shown = stack.pulumi("stack", "output", "--json", "--show-secrets").stdout
+        assert json.loads(shown)["a"] == "SWORDFISH"
+
+    def test_preview_runs_nothing(self, stack: Stack, tmp_path: Path) -> None:
+        """A preview shows a command and does not run it."""
+        done = stack.preview(local("a", create=f"touch {tmp_path}/ran"))
+        assert done.returncode == 0, done.stdout
+        assert not (tmp_path / "ran").exists()
+
+    def test_run_function(self, stack: Stack) -> None:
+        """local.run runs on every update."""
+        stack.up(RUN=json.dumps({"command": "cat", "stdin": "x\n"}))
+        outputs = json.loads(stack.pulumi("stack", "output", "--json").stdout)
+        assert outputs["run"] == "x"
+
+    def test_long_line_with_logging(self, stack: Stack) -> None:
+        """A line of 1 MB neither hangs nor is lost, also for the next run."""
+        create = "head -c 1000000 /dev/zero | tr '\\0' x"
+        stack.up(local("a", create=create, update="echo ok", delete="true"))
+        assert len(stack.printed("a")) == 1_000_000
+        stack.up(
+            local("a", create=create, update="echo ok", delete="true", stdin="new")
+        )
+        assert stack.printed("a") == "ok"
+        stack.destroy()
+
+    def test_many_lines(self, stack: Stack) -> None:
+        """Fast output is kept in full."""
+        stack.up(local("a", create="seq 100000"))
+        assert stack.printed("a").split() == [str(i) for i in range(1, 100_001)]
+
+    @pytest.mark.slow
+    def test_background_child_does_not_hold_the_command(
+        self, stack: Stack, tmp_path: Path
+    ) -> None:
+        """A daemon that holds the output delays the command a little only."""
+        pid_file = tmp_path / "pid"
+        started = time.monotonic()
+        stack.up(local("a", create=f"sleep 60 & echo $! > {pid_file}; echo done"))
+        took = time.monotonic() - started
+        pid = int(pid_file.read_text())
+        still = alive(pid)
+        if still:
+            subprocess.run(["kill", str(pid)], check=True)
+        assert stack.printed("a") == "done"
+        assert took < 10
+        assert still, "a daemon that a command left behind on purpose must live on"
+
+
+@pytest.mark.slow
+class TestTimeout:
+    """Custom timeouts."""
+
+    @pytest.mark.parametrize("verb", ["create", "update", "delete"])
+    def test_ends_the_command(self, stack: Stack, sleeper: Sleeper, verb: str) -> None:
+        """Each verb has its own limit, and it ends the children too."""
+        scripts: dict[str, Any] = {"create": "true", "update": "true", "delete": "true"}
+        scripts[verb] = sleeper.deaf_script if verb == "create" else sleeper.script
+        resource = local("a", opts={"custom_timeouts": {verb: "1.5s"}}, **scripts)
+        if verb != "create":
+            stack.up(resource)
+        started = time.monotonic()
+        if verb == "update":
+            resource["args"]["stdin"] = "new"
+        done = stack.try_up(*([] if verb == "delete" else [resource]))
+        assert done.returncode != 0
+        assert 1.5 <= time.monotonic() - started < 1.5 + PROMPT_S
+        assert "timeout of 1.5s" in done.stdout
+        assert sleeper.gone_in(0.1)
+
+
+@pytest.mark.slow
+class TestInterrupt:
+    """A stop of Pulumi, or of its parts, leaves no command behind."""
+
+    def stop(
+        self, pulumi: "subprocess.Popen[bytes]", *signals: signal.Signals
+    ) -> float:
+        """Send the signals and return how long Pulumi took to end."""
+        for number in signals:
+            pulumi.send_signal(number)
+            time.sleep(0.3)
+        started = time.monotonic()
+        pulumi.wait(30)
+        return time.monotonic() - started
+
+    @pytest.mark.parametrize("deaf", [False, True])
+    def test_interrupted_twice(
+        self, stack: Stack, sleeper: Sleeper, deaf: bool
+    ) -> None:
+        """The second Ctrl-C ends the commands, and Pulumi at once."""
+        pulumi = stack.start_up(
+            local("a", create=sleeper.deaf_script if deaf else sleeper.script)
+        )
+        sleeper.pids()
+        took = self.stop(pulumi, signal.SIGINT, signal.SIGINT)
+        assert sleeper.gone_in(GONE_S)
+        assert took < PROMPT_S
+
+    def test_terminated(self, stack: Stack, sleeper: Sleeper) -> None:
+        """So does SIGTERM, sent as service managers do: until it ends."""
+        pulumi = stack.start_up(local("a", create=sleeper.script))
+        sleeper.pids()
+        took = self.stop(pulumi, signal.SIGTERM, signal.SIGTERM)
+        assert sleeper.gone_in(GONE_S)
+        assert took < PROMPT_S
+
+    def test_engine_killed(self, stack: Stack, sleeper: Sleeper) -> None:
+        """A killed engine cannot tell anybody."""
+        pulumi = stack.start_up(local("a", create=sleeper.script))
+        sleeper.pids()
+        plugins = children(pulumi.pid, "pulumi-resource")
+        self.stop(pulumi, signal.SIGKILL)
+        assert sleeper.gone_in(GONE_S)
+        assert wait_for(lambda: not any(alive(pid) for pid in plugins), GONE_S)
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+    def test_plugin_stopped(
+        self, stack: Stack, sleeper: Sleeper, number: signal.Signals
+    ) -> None:
+        """Nor can a killed plugin."""
+        pulumi = stack.start_up(local("a", create=sleeper.script))
+        sleeper.pids()
+        plugins = children(pulumi.pid, "pulumi-resource")
+        assert plugins
+        for pid in plugins:
+            subprocess.run(["kill", f"-{number.value}", str(pid)], check=True)
+        assert sleeper.gone_in(GONE_S)
+        assert pulumi.wait(PROMPT_S) != 0
+
+    def test_error_elsewhere_does_not_delay_the_end(self, stack: Stack) -> None:
+        """A failed command ends the update without a wait."""
+        started = time.monotonic()
+        done = stack.try_up(local("a", create="sleep 0.5"), local("b", create="exit 1"))
+        assert done.returncode != 0
+        assert time.monotonic() - started < PROMPT_S
+
+
+class TestRemoteCommand:
+    """A remote.Command on a server of our own."""
+
+    def test_create_update_delete(
+        self, stack: Stack, server: sshd.Sshd, tmp_path: Path
+    ) -> None:
+        """The verbs work as they do locally."""
+        log = tmp_path / "log"
+        scripts: dict[str, Any] = {
+            "connection": server.connection(),
+            "create": "cat; echo warn >&2",
+            "update": 'echo "after <$PULUMI_COMMAND_STDOUT>"',
+            "delete": f'echo "$PULUMI_COMMAND_STDOUT" > {log}',
+            "environment": {"ACCEPTED": "1"},
+        }
+        stack.up(remote("a", stdin="in\n", **scripts))
+        assert stack.printed("a") == "in"
+        assert stack.resource("a")["outputs"]["stderr"] == "warn"
+        assert server.private_key.splitlines()[1] not in stack.state()
+        stack.up(remote("a", stdin="new", **scripts))
+        assert stack.printed("a") == "after <in>"
+        stack.destroy()
+        assert log.read_text() == "after <in>\n"
+
+    def test_failures_say_why(self, stack: Stack, server: sshd.Sshd) -> None:
+        """Exit code, refused variable and closed port are named."""
+        to = server.connection()
+        closed = server.connection(port=1, dial_error_limit=1)
+        done = stack.try_up(
+            remote(
+                "exit", connection=to, create="echo why >&2; exit 4", logging="none"
+            ),
+            remote("env", connection=to, create="true", environment={"REFUSED": "1"}),
+            remote("port", connection=closed, create="true"),
+        )
+        assert done.returncode != 0
+        stack_output = done.stdout
+        assert "refused" in stack_output
+        exit_only = stack.try_up(
+            remote("exit", connection=to, create="echo why >&2; exit 4", logging="none")
+        )
+        assert "exit status 4" in exit_only.stdout
+        assert "why" in exit_only.stdout
+
+    def test_long_line_and_proxy(self, stack: Stack, server: sshd.Sshd) -> None:
+        """1 MB in one line comes through, and through a proxy too."""
+        proxy = {k: v for k, v in server.connection().items() if k != "proxy"}
+        stack.up(
+            remote(
+                "a",
+                connection=server.connection(proxy=proxy),
+                create="head -c 1000000 /dev/zero | tr '\\0' x",
+            )
+        )
+        assert len(stack.printed("a")) == 1_000_000
+
+    def test_encrypted_key(
+        self, stack: Stack, server: sshd.Sshd, tmp_path: Path
+    ) -> None:
+        """A key with a password is opened; without it the error says so."""
+        file = tmp_path / "key"
+        file.write_text(server.private_key)
+        file.chmod(0o600)
+        subprocess.run(
+            ["ssh-keygen", "-q", "-p", "-P", "", "-N", "open", "-f", str(file)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        to = server.connection(
+            private_key=file.read_text(), private_key_password="open"
+        )
+        stack.up(remote("a", connection=to, create="echo ok"))
+        assert stack.printed("a") == "ok"
+
+    def test_wrong_host_key_is_refused(
+        self, stack: Stack, server: sshd.Sshd, tmp_path: Path
+    ) -> None:
+        """Another host's key ends the attempt at once."""
+        _, other = sshd.make_key(tmp_path / "other")
+        done = stack.try_up(
+            remote(
+                "a",
+                connection=server.connection(host_key=other),
+                create=f"touch {tmp_path}/ran",
+            )
+        )
+        assert done.returncode != 0
+        assert "host key" in done.stdout
+        assert not (tmp_path / "ran").exists()
+
+    def test_missing_host_key_is_refused_in_the_preview(self, stack: Stack) -> None:
+        """Ours alone: the vendor's plugin trusts any host then."""
+        done = stack.preview(
+            remote("a", connection={"host": "127.0.0.1"}, create="true")
+        )
+        assert done.returncode != 0
+        assert "host_key" in done.stdout
+
+    @pytest.mark.slow
+    def test_timeout_ends_the_remote_process(
+        self, stack: Stack, server: sshd.Sshd, sleeper: Sleeper
+    ) -> None:
+        """The limit holds on the other side as well."""
+        done = stack.try_up(
+            remote(
+                "a",
+                connection=server.connection(),
+                create=sleeper.script,
+                opts={"custom_timeouts": {"create": "1500ms"}},
+            )
+        )
+        assert done.returncode != 0
+        assert "timeout of 1.5s" in done.stdout
+        assert sleeper.gone_in(GONE_S)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        "signals", [(signal.SIGINT, signal.SIGINT), (signal.SIGKILL,)]
+    )
+    def test_interrupt_ends_the_remote_process(
+        self,
+        stack: Stack,
+        server: sshd.Sshd,
+        sleeper: Sleeper,
+        signals: tuple[signal.Signals, ...],
+    ) -> None:
+        """Neither an interrupt nor a killed engine leaves it running."""
+        pulumi = stack.start_up(
+            remote("a", connection=server.connection(), create=sleeper.script)
+        )
+        sleeper.pids()
+        took = TestInterrupt().stop(pulumi, *signals)
+        assert sleeper.gone_in(GONE_S)
+        assert took < PROMPT_S
+
+    @pytest.mark.slow
+    def test_background_child_does_not_hold_the_command(
+        self, stack: Stack, server: sshd.Sshd, tmp_path: Path
+    ) -> None:
+        """A remote daemon that holds the output delays the command a little only."""
+        pid_file = tmp_path / "pid"
+        started = time.monotonic()
+        stack.up(
+            remote(
+                "a",
+                connection=server.connection(),
+                create=f"sleep 60 & echo $! > {pid_file}; echo done",
+            )
+        )
+        took = time.monotonic() - started
+        subprocess.run(["kill", pid_file.read_text().strip()], check=False)
+        assert stack.printed("a") == "done"
+        assert took < 10
+
+
+class TestCopyToRemote:
+    """A remote.CopyToRemote to a server of our own."""
+
+    def test_file_folder_and_text(
+        self, stack: Stack, server: sshd.Sshd, tmp_path: Path
+    ) -> None:
+        """All sources arrive, missing folders are made, changes are copied."""
+        source = tmp_path / "source"
+        (source / "deep").mkdir(parents=True)
+        (source / "top").write_text("top")
+        (source / "deep" / "low").write_bytes(bytes(range(256)) * 1000)
+        target = tmp_path / "target"
+        existing = tmp_path / "existing"
+        existing.mkdir()
+        to = server.connection()
+
+        def resources() -> list[dict[str, Any]]:
+            return [
+                copy(
+                    "file",
+                    connection=to,
+                    source={"$file": str(source / "top")},
+                    remote_path=f"{target}/a/file",
+                ),
+                copy(
+                    "into",
+                    connection=to,
+                    source={"$file": str(source / "top")},
+                    remote_path=str(existing),
+                ),
+                copy(
+                    "folder",
+                    connection=to,
+                    source={"$archive": str(source)},
+                    remote_path=f"{target}/folder",
+                ),
+                copy(
+                    "text",
+                    connection=to,
+                    source={"$text": "hello\n"},
+                    remote_path=f"{target}/text",
+                ),
+            ]
+
+        stack.up(*resources())
+        assert (target / "a" / "file").read_text() == "top"
+        assert (existing / "top").read_text() == "top"
+        assert (target / "folder" / "top").read_text() == "top"
+        low = (target / "folder" / "deep" / "low").read_bytes()
+        assert low == (source / "deep" / "low").read_bytes()
+        assert (target / "text").read_text() == "hello\n"
+
+        (source / "top").write_text("changed")
+        stack.up(*resources())
+        assert (target / "a" / "file").read_text() == "changed"
