@@ -1,6 +1,7 @@
 """What programs may expect of the command plugin, whoever made it."""
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -35,6 +36,8 @@ class TestLocalCommand:
         assert stack.resource("a")["outputs"]["stderr"] == "warn"
 
         stack.up(local("a", **scripts))
+        refreshed = stack.pulumi("refresh", "--yes", "--skip-preview")
+        assert refreshed.returncode == 0, refreshed.stdout
         assert stack.printed("a") == "made\n", "an unchanged command must not run"
 
         stack.up(local("a", stdin="new", **scripts))
@@ -343,6 +346,41 @@ class TestRemoteCommand:
         stack.up(remote("a", connection=to, create="echo ok"))
         assert stack.printed("a") == "ok"
 
+    def test_agent(self, stack: Stack, server: sshd.Sshd, tmp_path: Path) -> None:
+        """A key that only an agent has is enough."""
+        socket = tmp_path / "agent"
+        with subprocess.Popen(
+            ["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL
+        ) as agent:
+            assert wait_for(socket.exists, 5)
+            subprocess.run(
+                ["ssh-add", "-q", "-"],
+                input=server.private_key,
+                text=True,
+                check=True,
+                env=os.environ | {"SSH_AUTH_SOCK": str(socket)},
+            )
+            to = server.connection(agent_socket_path=str(socket))
+            del to["private_key"]
+            stack.up(remote("a", connection=to, create="echo ok"))
+            agent.terminate()
+        assert stack.printed("a") == "ok"
+
+    def test_timeout_bounds_the_dial(self, stack: Stack, server: sshd.Sshd) -> None:
+        """A host that never answers is given up when the time is over."""
+        started = time.monotonic()
+        done = stack.try_up(
+            remote(
+                "a",
+                connection=server.connection(port=1, dial_error_limit=-1),
+                create="true",
+                opts={"custom_timeouts": {"create": "1500ms"}},
+            )
+        )
+        assert done.returncode != 0
+        assert "refused" in done.stdout
+        assert 1.5 <= time.monotonic() - started < 1.5 + PROMPT_S
+
     def test_wrong_host_key_is_refused(
         self, stack: Stack, server: sshd.Sshd, tmp_path: Path
     ) -> None:
@@ -368,15 +406,16 @@ class TestRemoteCommand:
         assert "host_key" in done.stdout
 
     @pytest.mark.slow
+    @pytest.mark.parametrize("deaf", [False, True])
     def test_timeout_ends_the_remote_process(
-        self, stack: Stack, server: sshd.Sshd, sleeper: Sleeper
+        self, stack: Stack, server: sshd.Sshd, sleeper: Sleeper, deaf: bool
     ) -> None:
         """The limit holds on the other side as well."""
         done = stack.try_up(
             remote(
                 "a",
                 connection=server.connection(),
-                create=sleeper.script,
+                create=sleeper.deaf_script if deaf else sleeper.script,
                 opts={"custom_timeouts": {"create": "1500ms"}},
             )
         )

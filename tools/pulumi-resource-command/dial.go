@@ -52,13 +52,17 @@ func directly(ctx context.Context, address string) (net.Conn, error) {
 // dial tries until it is in, the errors reach their limit, or ctx ends.
 func (e endpoint) dial(ctx context.Context, open opener) (*ssh.Client, error) {
 	pause := firstPause
+	var last error // the one before ctx ended tells more than its end does
 	for failed := 1; ; failed++ {
 		client, err := e.attempt(ctx, open)
+		if last == nil || ctx.Err() == nil {
+			last = err
+		}
 		switch {
 		case err == nil:
 			return client, nil
 		case ctx.Err() != nil:
-			return nil, fmt.Errorf("connecting to %s: %w (last error: %w)", e.address(), context.Cause(ctx), err)
+			return nil, fmt.Errorf("connecting to %s: %w (attempt %d: %w)", e.address(), context.Cause(ctx), failed, last)
 		case errors.Is(err, errHostKey), e.dialErrorLimit >= 0 && failed >= e.dialErrorLimit:
 			return nil, fmt.Errorf("connecting to %s, attempt %d: %w", e.address(), failed, err)
 		}

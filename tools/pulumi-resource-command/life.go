@@ -17,38 +17,54 @@ var (
 // asks us to stop, or when the engine is gone.
 type life struct {
 	ctx     context.Context
-	end     context.CancelCauseFunc
+	cancel  context.CancelCauseFunc
+	mu      sync.Mutex // a WaitGroup must not grow while it is waited for
 	running sync.WaitGroup
 }
 
 func newLife() *life {
-	ctx, end := context.WithCancelCause(context.Background())
-	return &life{ctx: ctx, end: end}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	return &life{ctx: ctx, cancel: cancel}
+}
+
+// end cancels what runs; what comes later is cancelled from its start.
+func (l *life) end(reason error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cancel(reason)
+}
+
+func (l *life) enter() (leave func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ctx.Err() != nil {
+		return func() {}
+	}
+	l.running.Add(1)
+	return l.running.Done
 }
 
 // operation derives the context of one request. The timeout is in seconds and
 // keeps its fraction: go-provider's own middleware would cut it off.
-func (l *life) operation(
-	ctx context.Context, verb string, timeout float64,
-) (context.Context, func()) {
-	l.running.Add(1)
+func (l *life) operation(ctx context.Context, timeout float64) (context.Context, func()) {
+	leave := l.enter()
 	ctx, cancel := context.WithCancelCause(ctx)
 	unlink := context.AfterFunc(l.ctx, func() { cancel(context.Cause(l.ctx)) })
 	release := func() {}
 	if timeout > 0 {
 		limit := time.Duration(timeout * float64(time.Second))
-		reason := fmt.Errorf("%s did not end within its custom timeout of %s", verb, limit)
+		reason := fmt.Errorf("the custom timeout of %s is over", limit)
 		ctx, release = context.WithTimeoutCause(ctx, limit, reason)
 	}
 	return ctx, func() {
 		release()
 		unlink()
 		cancel(nil)
-		l.running.Done()
+		leave()
 	}
 }
 
-// settle waits until no operation runs, but not for ever.
+// settle waits until no operation runs, but not for ever. It comes after end.
 func (l *life) settle(limit time.Duration) {
 	idle := make(chan struct{})
 	go func() {

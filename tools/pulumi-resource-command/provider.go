@@ -63,17 +63,17 @@ func newProvider(l *life) p.Provider {
 		},
 	}
 	provider.Create = func(ctx context.Context, r p.CreateRequest) (p.CreateResponse, error) {
-		ctx, done := l.operation(ctx, "create", r.Timeout)
+		ctx, done := l.operation(ctx, r.Timeout)
 		defer done()
 		return create(ctx, r)
 	}
 	provider.Update = func(ctx context.Context, r p.UpdateRequest) (p.UpdateResponse, error) {
-		ctx, done := l.operation(ctx, "update", r.Timeout)
+		ctx, done := l.operation(ctx, r.Timeout)
 		defer done()
 		return update(ctx, r)
 	}
 	provider.Delete = func(ctx context.Context, r p.DeleteRequest) error {
-		ctx, done := l.operation(ctx, "delete", r.Timeout)
+		ctx, done := l.operation(ctx, r.Timeout)
 		defer done()
 		k, err := kindOf(r.Urn)
 		if err != nil {
@@ -82,7 +82,7 @@ func newProvider(l *life) p.Provider {
 		return k.delete(ctx, r.Properties)
 	}
 	provider.Invoke = func(ctx context.Context, r p.InvokeRequest) (p.InvokeResponse, error) {
-		ctx, done := l.operation(ctx, "run", 0)
+		ctx, done := l.operation(ctx, 0)
 		defer done()
 		return invoke(ctx, r)
 	}
