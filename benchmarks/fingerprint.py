@@ -50,6 +50,7 @@ class ClientFacts(_Facts):
     cpu_model: str
     cpus: int
     load_average_1min: float
+    nice: Annotated[int, Field(description="Scheduling priority of the measuring process; -10 where it may.")]
 
 
 class LabFacts(_Facts):
@@ -140,6 +141,7 @@ def _client() -> ClientFacts:
         cpu_model=_cpu_model(),
         cpus=os.cpu_count() or 0,
         load_average_1min=round(os.getloadavg()[0], 2),
+        nice=os.getpriority(os.PRIO_PROCESS, 0),
     )
 
 

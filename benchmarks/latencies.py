@@ -1,4 +1,4 @@
-"""Latencies in milliseconds, derived from the stamps of one pod. Names that begin with `kbench_` follow K-Bench's rules."""
+"""Latencies in milliseconds, from the stamps of one pod. Names that begin with `kbench_` follow K-Bench's rules."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def kbench_initialized_ns(pod: PodSample) -> int | None:
 
 
 def _server_ms(begin: str | None, end: str | None) -> float | None:
-    return None if begin is None or end is None else (unix_s(end) - unix_s(begin)) * 1e3
+    """In whole seconds, as K-Bench has them."""
+    return None if begin is None or end is None else (int(unix_s(end)) - int(unix_s(begin))) * 1e3
 
 
 KBENCH: dict[str, Callable[[PodSample], float | None]] = {
@@ -46,12 +47,12 @@ KBENCH: dict[str, Callable[[PodSample], float | None]] = {
     "kbench_starting_server": lambda p: _server_ms(p.server.pulled_event_time, p.server.started_at),
     "kbench_startup_total_server": lambda p: _server_ms(p.server.creation_timestamp, p.server.started_at),
 }
-"""K-Bench's lines by its formulas. The `_server` ones have steps of whole seconds, and K-Bench itself prints none of the first
-four with today's schedulers; here the Scheduled event's `eventTime` is used."""
+"""K-Bench's lines by its formulas. The `_server` ones have steps of whole seconds. K-Bench itself prints none of the
+first four where the scheduler uses the new events API; here its `eventTime` is used."""
 
 
 def kbench_client_server_e2e_ms(pod: PodSample, wall_minus_origin_ns: int) -> float | None:
-    """Running seen (client's clock) - creationTimestamp (server's clock, whole seconds): biased by up to 1 s and the clocks' skew."""
+    """Running seen - creationTimestamp: two clocks, the second in whole seconds: biased by up to 1 s and the skew."""
     if pod.running_seen_ns is None or pod.server.creation_timestamp is None:
         return None
     return (pod.running_seen_ns + wall_minus_origin_ns) * _MS_PER_NS - unix_s(pod.server.creation_timestamp) * 1e3

@@ -30,6 +30,8 @@ def _explain_one(problem: dict[str, Any], model: type[BaseModel]) -> str:
     message = message[0].lower() + message[1:]
     if problem["type"] == "value_error":
         return f"{path}: {message}" if path else message
+    if problem["type"] == "json_invalid":
+        return message
     value = repr(problem["input"])
     return f"{path}: {message}, not {value[:_LONGEST_VALUE]}"
 

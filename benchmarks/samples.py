@@ -29,7 +29,7 @@ class KbenchStamps(Sample):
 
 
 class ServerTimes(Sample):
-    """What the server itself noted, in its own clock: RFC 3339, whole seconds but for the event's microseconds."""
+    """What the server itself noted, in its own clock: RFC 3339, whole seconds but for events, see `kube/events.py`."""
 
     creation_timestamp: str | None = None
     start_time: str | None = None

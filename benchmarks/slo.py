@@ -1,8 +1,8 @@
 """Kubernetes' own service level objectives, judged on what was measured.
 
-Source: kubernetes/community, sig-scalability/slos. They are promises for p99 under a prerequisite: at most 20 changes and
-requests a second. A burst is outside of it: a figure that misses the objective there is told, but not held against the
-cluster.
+Source: kubernetes/community, sig-scalability/slos. They are promises for p99 under a prerequisite: at most 20 changes
+and requests a second. A burst is outside of it: a figure that misses the objective there is told, but not held
+against the cluster.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 LEAST_N_FOR_P90 = 10
 LEAST_N_FOR_P99 = 100
 LEAST_N_FOR_INTERVAL = 6
-"""Below six values no 95 % interval of the median exists: its widest, (min, max), covers 1 - 2 / 2**n (n = 5: 93.75 %)."""
+"""Below six values no 95 % interval of the median exists: its widest, (min, max), covers 1 - 2 / 2**n."""
 
 
 def median(values: Sequence[float]) -> float:
@@ -28,7 +28,7 @@ def nearest_rank(values: Sequence[float], fraction: float) -> float:
 
 
 def median_interval_95(values: Sequence[float]) -> tuple[float, float] | None:
-    """A distribution-free 95 % confidence interval of the median from order statistics, or None for fewer than six values.
+    """A distribution-free 95 % confidence interval of the median, or None for fewer than six values.
 
     The k-th smallest and k-th largest values bound the median with probability 1 - 2 * P(Binomial(n, 1/2) < k).
     """

@@ -1,4 +1,4 @@
-"""From raw samples to the figures that a person reads. Success comes first: no latency is judged where pods are missing."""
+"""From raw samples to the figures that a person reads. Success comes first: no latency is judged where pods miss."""
 
 from __future__ import annotations
 

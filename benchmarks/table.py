@@ -19,12 +19,12 @@ _VERBS = ("create", "list", "get", "update", "delete")
 def results_table(results: Sequence[Result]) -> Table:
     """One row a result: success first, then throughput, start-up, calls and the verdict."""
     table = Table(show_edge=False, pad_edge=False, header_style="bold")
-    table.add_column("workload")
+    table.add_column("workload", no_wrap=True)
     if len({_lab(result) for result in results}) > 1:
         table.add_column("lab")
-    for heading in ("success", "pods/min", "K-Bench's\npods/min", "start-up s\nmedian (max)"):
+    for heading in ("success", "pods/min\n(min-max)", "pods/min by\nK-Bench", "start-up s\nmedian (max)"):
         table.add_column(heading, justify="right")
-    table.add_column("API calls, median ms\ncreate/list/get/update/delete", justify="right")
+    table.add_column("API calls, median ms\ncreate/list/get/update/delete", justify="right", no_wrap=True)
     table.add_column("repeats", justify="right")
     table.add_column("verdict")
     for result in results:
@@ -84,7 +84,7 @@ def _lab(result: Result) -> str:
 def _throughput(figures: PerRepeat | None) -> str:
     if figures is None:
         return "-"
-    spread = f" ±{(figures.max - figures.min) / 2:.0f}" if figures.n > 1 else ""
+    spread = f" ({figures.min:.0f}-{figures.max:.0f})" if figures.n > 1 else ""
     return f"{figures.median:.0f}{spread}"
 
 

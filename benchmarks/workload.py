@@ -43,7 +43,7 @@ class Slo(_Part):
 
 
 class Workload(_Part):
-    """`clients` objects created at once, then listed, fetched, updated and deleted, each step by all clients at once."""
+    """`clients` objects created at once, then listed, fetched, updated, deleted, each step by all clients at once."""
 
     schema_version: Literal[1] = 1
     name: str

@@ -25,8 +25,10 @@ def run(
         Path | None,
         typer.Option(envvar="LITELAB_STEPS", help="Steps of the lab's building (JSON), kept in the result."),
     ] = None,
-    repeats: Annotated[int | None, typer.Option(help="Measured repeats instead of the workload's own number.")] = None,
-    warmups: Annotated[int | None, typer.Option(help="Warm-ups instead of the workload's own number.")] = None,
+    repeats: Annotated[
+        int | None, typer.Option(min=1, help="Measured repeats instead of the workload's own number.")
+    ] = None,
+    warmups: Annotated[int | None, typer.Option(min=0, help="Warm-ups instead of the workload's own number.")] = None,
 ) -> None:
     """Measure a workload. Exit code 0 good, 1 error, 2 timeout, 3 threshold or SLO not met."""
     chosen = workload.load(name, repeats=repeats, warmups=warmups)

@@ -1,6 +1,6 @@
 """One connection pool to an API server.
 
-`kubernetes.aio` brings the kubeconfig, TLS and authentication. Calls send ready bytes over an aiohttp session with its TLS
+`kubernetes.aio` brings the kubeconfig, TLS and authentication. Calls send ready bytes over its aiohttp session
 and read bytes: a typed call costs three times the CPU.
 """
 

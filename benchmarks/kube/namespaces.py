@@ -111,7 +111,7 @@ class Namespaces:
                 raise CouldNotMeasure(
                     what="another run is measuring on this cluster",
                     where=f"{self._connection.server}, namespace {item['metadata']['name']}",
-                    why=f"Process {owner.get('pid')} on this machine owns that namespace, and two runs distort each other",
+                    why=f"Process {owner.get('pid')} on this machine owns that namespace; two runs distort each other",
                     fix="Wait for it to end, or interrupt it: it then removes its namespaces",
                 )
         for name in abandoned:

@@ -1,4 +1,4 @@
-"""What the watch has shown of every pod so far, by UID. A stamp is set once, by the first event that shows the state."""
+"""What the watch has shown of every pod so far, by UID. A stamp is set once, by the first event with the state."""
 
 from __future__ import annotations
 

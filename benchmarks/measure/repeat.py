@@ -16,6 +16,7 @@ from yarl import URL
 
 from benchmarks.kube import manifests
 from benchmarks.kube.connection import Answer, Connection
+from benchmarks.kube.events import event_time
 from benchmarks.kube.watch import ApiWatchSource, Interruption, Relisted, WatchLost, WatchReader
 from benchmarks.measure.clientload import LoadMeter
 from benchmarks.measure.podtable import PodTable, SeenPod
@@ -38,6 +39,10 @@ from benchmarks.workload import Workload
 
 _TELL_EVERY_S = 2.0
 _ENOUGH_FAILURES = 20
+_CONFLICT = 409
+_UPDATE_TRIES = 4
+_AVAILABLE_WITHIN_S = 10.0
+_POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,7 @@ class _Taken:
     up: dict[str, bool] = field(default_factory=dict)
     causes: dict[str, str] = field(default_factory=dict)
     pods_listed: int | None = None
+    conflicts: int = 0
     complete: bool = False
 
 
@@ -139,6 +145,20 @@ class RepeatRun:
         if not in_time:
             self._taken.timed_out.append("start")
             await self._require_truthful_watch()
+        elif self._workload.kind == "deployments":
+            await self._see_available()
+
+    async def _see_available(self) -> None:
+        """Unmeasured: lets the controller finish its status, which it writes after the last pod is ready."""
+        until = time.monotonic() + _AVAILABLE_WITHIN_S
+        while time.monotonic() < until:
+            answer = await self._connection.get(self._collection)
+            items = answer.json().get("items") or [] if answer.ok else []
+            available = [item.get("status", {}).get("availableReplicas", 0) for item in items]
+            if len(items) == self._workload.clients and min(available, default=0) >= self._workload.replicas:
+                return
+            await asyncio.sleep(_POLL_S)
+        self._taken.notes.append(f"not every deployment was available {_AVAILABLE_WITHIN_S:g} s after its pods were up")
 
     async def _read_and_update(self) -> None:
         url = self._connection.url(self._collection)
@@ -151,7 +171,16 @@ class RepeatRun:
         urls = [self._connection.url(f"{self._collection}/{name}") for name in names]
         got = await self._all("get", "GET", urls, names)
         bodies = [manifests.updated_body(self._workload, answer.json()) if answer.ok else b"{}" for answer in got]
-        await self._all("update", "PUT", urls, names, bodies)
+        updated = await self._all("update", "PUT", urls, names, bodies)
+        for _ in range(_UPDATE_TRIES - 1):
+            again = [i for i, answer in enumerate(updated) if answer.status == _CONFLICT]
+            if not again:
+                return
+            self._taken.conflicts += len(again)
+            urls, names = [urls[i] for i in again], [names[i] for i in again]
+            fresh = await asyncio.gather(*(self._connection.call("GET", url) for url in urls))
+            bodies = [manifests.updated_body(self._workload, a.json()) if a.ok else b"{}" for a in fresh]
+            updated = await self._all("update", "PUT", urls, names, bodies)
 
     async def _delete(self) -> None:
         present = [client for client, answer in self._taken.create.items() if answer.ok]
@@ -175,7 +204,7 @@ class RepeatRun:
         events = await self._connection.get(f"/apis/events.k8s.io/v1/namespaces/{self._namespace}/events")
         for event in events.json().get("items") or [] if events.ok else []:
             uid, reason = event.get("regarding", {}).get("uid", ""), event.get("reason", "")
-            when = event.get("eventTime") or event.get("deprecatedFirstTimestamp")
+            when = event_time(event)
             if when and reason in ("Scheduled", "Pulled"):
                 self._taken.events.setdefault(uid, {}).setdefault(reason, when)
         if self._workload.kind == "pods":
@@ -238,7 +267,7 @@ class RepeatRun:
         await asyncio.sleep(1.0)  # what is under way on the watch may still arrive
         if fresh.up() > self._table.up():
             raise self._watch_trouble(
-                f"A list shows {fresh.up()} pods up, the watch had shown {self._table.up()} of them: it delivers no events"
+                f"A list shows {fresh.up()} pods up, the watch had shown {self._table.up()}: it delivers no events"
             )
 
     def _raise_watch_failure(self, task: asyncio.Task[None]) -> None:
@@ -301,6 +330,8 @@ class RepeatRun:
         succeeded = min(sum(pod.succeeded for pod in pods), self._workload.pods)
         first_ns = min((answer.start_ns for answer in taken.create.values()), default=time.monotonic_ns())
         notes = list(taken.notes)
+        if taken.conflicts:
+            notes.append(f"{taken.conflicts} updates met a newer object and were sent again")
         if len(pods) > self._workload.pods:
             notes.append(
                 f"{len(pods)} pods were made for {self._workload.pods} that were asked for: some were replaced"
@@ -330,7 +361,7 @@ class RepeatRun:
     def _failures(self, pods: list[PodSample]) -> list[Failure]:
         failures = [Failure(object=pod.name, cause=pod.cause or "unknown") for pod in pods if not pod.succeeded]
         for call in self._taken.calls:
-            if call.error:
+            if call.error and call.status != _CONFLICT:
                 failures.append(Failure(object=f"{call.verb} {call.resource} {call.object}", cause=call.error))
         missing = self._workload.pods - len(pods)
         if missing > 0:

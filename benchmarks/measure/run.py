@@ -18,6 +18,7 @@ from benchmarks.hostprobe import after_run, probe_hosts
 from benchmarks.hostsfile import LabHosts, Step
 from benchmarks.kube.connection import Connection
 from benchmarks.kube.namespaces import Namespaces
+from benchmarks.measure.priority import go_first
 from benchmarks.measure.repeat import Origin, RepeatRun
 from benchmarks.outcome import CouldNotMeasure
 from benchmarks.progress import say
@@ -39,6 +40,7 @@ async def run_workload(
     workload: Workload, kubeconfig: Path, lab: LabHosts | None, steps: list[Step], out: Path
 ) -> Result:
     """Measures and writes the files; a run that could not measure comes back with its error and what it has."""
+    go_first()
     run_id = secrets.token_hex(4)
     origin, started_at = Origin.now(), datetime.now(UTC)
     state = _State()
@@ -93,14 +95,12 @@ async def _measure(
                 state.repeats.append(repeat)
                 folder.append_samples(repeat)
             say(_told(repeat, workload))
-            await namespaces.delete(namespace)
             if phase == "measured" and repeat.pods_succeeded == 0 and index < workload.repeats:
                 say("  no pod came up: further repeats would only repeat that")
                 break
     finally:
-        if namespaces.standing:
-            say(f"  removing {len(namespaces.standing)} namespaces")
-            state.errors += await namespaces.delete_standing()
+        # Only now, and all at once: a namespace takes 5 s and more to go, and its going would disturb the next repeat.
+        state.errors += await namespaces.delete_standing()
     if lab:
         hosts = after_run(before, await probe_hosts(lab.hosts))
         state.fingerprint = state.fingerprint.model_copy(update={"hosts": hosts})
