@@ -7,16 +7,11 @@ from pathlib import Path
 
 import pytest
 
-import sshd
-from stack import Sleeper, Stack
+from tests.conformance import sshd
+from tests.conformance.stack import Sleeper, Stack
 
 HERE = Path(__file__).parent
 PLUGIN = "pulumi-resource-command"
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker of the tests that take some seconds each."""
-    config.addinivalue_line("markers", "slow: takes some seconds")
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stack import wait_for
+from tests.conformance.stack import wait_for
 
 
 @dataclass
@@ -86,12 +86,8 @@ def start(folder: Path, program: str) -> Sshd | None:
         "Subsystem sftp internal-sftp\n"
     )
     with (folder / "sshd.log").open("wb") as log:
-        process = subprocess.Popen(
-            [program, "-D", "-e", "-f", str(config)], stdout=log, stderr=log
-        )
-    if wait_for(lambda: process.poll() is not None or _listens(port), 10) and _listens(
-        port
-    ):
+        process = subprocess.Popen([program, "-D", "-e", "-f", str(config)], stdout=log, stderr=log)
+    if wait_for(lambda: process.poll() is not None or _listens(port), 10) and _listens(port):
         return Sshd(process, port, host_key, private_key)
     process.kill()
     process.wait()

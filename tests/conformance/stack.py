@@ -13,23 +13,17 @@ PASSPHRASE = "conformance"
 LIMIT_S = 60
 
 
-def local(
-    name: str, *, opts: dict[str, Any] | None = None, **args: Any
-) -> dict[str, Any]:
+def local(name: str, *, opts: dict[str, Any] | None = None, **args: Any) -> dict[str, Any]:
     """Describe a local.Command."""
     return {"kind": "local", "name": name, "args": args, "opts": opts or {}}
 
 
-def remote(
-    name: str, *, opts: dict[str, Any] | None = None, **args: Any
-) -> dict[str, Any]:
+def remote(name: str, *, opts: dict[str, Any] | None = None, **args: Any) -> dict[str, Any]:
     """Describe a remote.Command."""
     return {"kind": "remote", "name": name, "args": args, "opts": opts or {}}
 
 
-def copy(
-    name: str, *, opts: dict[str, Any] | None = None, **args: Any
-) -> dict[str, Any]:
+def copy(name: str, *, opts: dict[str, Any] | None = None, **args: Any) -> dict[str, Any]:
     """Describe a remote.CopyToRemote."""
     return {"kind": "copy", "name": name, "args": args, "opts": opts or {}}
 
@@ -76,9 +70,7 @@ class Stack:
 
     def start_up(self, *resources: dict[str, Any]) -> "subprocess.Popen[bytes]":
         """Start an update and do not wait for it."""
-        return self.start(
-            "up", "--yes", "--skip-preview", RESOURCES=self._write(resources)
-        )
+        return self.start("up", "--yes", "--skip-preview", RESOURCES=self._write(resources))
 
     def up(self, *resources: dict[str, Any], **env: str) -> str:
         """Update the stack, which must succeed."""
@@ -86,13 +78,9 @@ class Stack:
         assert done.returncode == 0, done.stdout
         return done.stdout
 
-    def try_up(
-        self, *resources: dict[str, Any], **env: str
-    ) -> subprocess.CompletedProcess[str]:
+    def try_up(self, *resources: dict[str, Any], **env: str) -> subprocess.CompletedProcess[str]:
         """Update the stack, which may fail."""
-        return self.pulumi(
-            "up", "--yes", "--skip-preview", RESOURCES=self._write(resources), **env
-        )
+        return self.pulumi("up", "--yes", "--skip-preview", RESOURCES=self._write(resources), **env)
 
     def _write(self, resources: tuple[dict[str, Any], ...]) -> str:
         """Hand the resources over in a file: they may not fit the environment."""
@@ -117,9 +105,7 @@ class Stack:
     def resource(self, name: str) -> dict[str, Any]:
         """Return one resource of the state."""
         resources = json.loads(self.state())["checkpoint"]["latest"]["resources"]
-        found: dict[str, Any] = next(
-            r for r in resources if r["urn"].endswith(f"::{name}")
-        )
+        found: dict[str, Any] = next(r for r in resources if r["urn"].endswith(f"::{name}"))
         return found
 
     def printed(self, name: str) -> Any:
@@ -128,7 +114,7 @@ class Stack:
 
 
 def children(parent: int, name: str) -> list[int]:
-    """Return the children of a process whose name starts so."""
+    """Return the children of a process whose name starts so (the kernel keeps 15 characters)."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -136,7 +122,7 @@ def children(parent: int, name: str) -> list[int]:
         except OSError:
             continue  # it ended while we looked
         comm, fields = rest.rsplit(") ", 1)
-        if comm.startswith(name) and int(fields.split()[1]) == parent:
+        if comm.startswith(name[:15]) and int(fields.split()[1]) == parent:
             found.append(int(pid))
     return found
 

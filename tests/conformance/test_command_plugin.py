@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-import sshd
-from stack import Sleeper, Stack, alive, children, copy, local, remote, wait_for
+from tests.conformance import sshd
+from tests.conformance.stack import Sleeper, Stack, alive, children, copy, local, remote, wait_for
 
 # The time a stopped command may take to be gone: TERM, grace, KILL, and slack
 # for a busy machine.
@@ -46,18 +46,14 @@ class TestLocalCommand:
         stack.destroy()
         assert log.read_text() == "updated after <made\n>|\n"
 
-    def test_update_runs_create_again_without_a_script_of_its_own(
-        self, stack: Stack
-    ) -> None:
+    def test_update_runs_create_again_without_a_script_of_its_own(self, stack: Stack) -> None:
         """A changed input alone is a reason to run."""
         stack.up(local("a", create="echo $V", environment={"V": "1"}))
         stack.up(local("a", create="echo $V", environment={"V": "2"}))
         assert stack.printed("a") == "2"
 
     @pytest.mark.parametrize("delete_first", [True, False])
-    def test_triggers_replace(
-        self, stack: Stack, tmp_path: Path, delete_first: bool
-    ) -> None:
+    def test_triggers_replace(self, stack: Stack, tmp_path: Path, delete_first: bool) -> None:
         """The order of create and delete follows delete_before_replace."""
         log = tmp_path / "log"
         for trigger in ("one", "two"):
@@ -94,9 +90,7 @@ class TestLocalCommand:
 
     def test_failure_names_exit_code_and_output(self, stack: Stack) -> None:
         """A failed create tells why and leaves no resource."""
-        done = stack.try_up(
-            local("a", create="echo out; echo why >&2; exit 3", logging="none")
-        )
+        done = stack.try_up(local("a", create="echo out; echo why >&2; exit 3", logging="none"))
         assert done.returncode != 0
         assert "exit status 3" in done.stdout
         assert "why" in done.stdout
@@ -107,13 +101,10 @@ class TestLocalCommand:
         """Only the streams asked for are shown."""
         both = "printf 'ou''t'; printf 'er''r' >&2"
         shown = {
-            mode: stack.up(local("a", create=f"{both} # {mode}", logging=mode))
-            for mode in ("stdout", "stderr", "none")
+            mode: stack.up(local("a", create=f"{both} # {mode}", logging=mode)) for mode in ("stdout", "stderr", "none")
         }
         for mode, out, err in [("stdout", 1, 0), ("stderr", 0, 1), ("none", 0, 0)]:
-            diagnostics = (
-                shown[mode].split("Outputs:")[0].split("Diagnostics:")[-1].split()
-            )
+            diagnostics = shown[mode].split("Outputs:")[0].split("Diagnostics:")[-1].split()
             assert ("out" in diagnostics, "err" in diagnostics) == (
                 bool(out),
                 bool(err),
@@ -154,9 +145,7 @@ class TestLocalCommand:
         create = "head -c 1000000 /dev/zero | tr '\\0' x"
         stack.up(local("a", create=create, update="echo ok", delete="true"))
         assert len(stack.printed("a")) == 1_000_000
-        stack.up(
-            local("a", create=create, update="echo ok", delete="true", stdin="new")
-        )
+        stack.up(local("a", create=create, update="echo ok", delete="true", stdin="new"))
         assert stack.printed("a") == "ok"
         stack.destroy()
 
@@ -166,9 +155,7 @@ class TestLocalCommand:
         assert stack.printed("a").split() == [str(i) for i in range(1, 100_001)]
 
     @pytest.mark.slow
-    def test_background_child_does_not_hold_the_command(
-        self, stack: Stack, tmp_path: Path
-    ) -> None:
+    def test_background_child_does_not_hold_the_command(self, stack: Stack, tmp_path: Path) -> None:
         """A daemon that holds the output delays the command a little only."""
         pid_file = tmp_path / "pid"
         started = time.monotonic()
@@ -209,25 +196,23 @@ class TestTimeout:
 class TestInterrupt:
     """A stop of Pulumi, or of its parts, leaves no command behind."""
 
-    def stop(
-        self, pulumi: "subprocess.Popen[bytes]", *signals: signal.Signals
-    ) -> float:
+    def stop(self, pulumi: "subprocess.Popen[bytes]", *signals: signal.Signals) -> float:
         """Send the signals and return how long Pulumi took to end."""
+        hosts = children(pulumi.pid, "pulumi-language")
         for number in signals:
             pulumi.send_signal(number)
             time.sleep(0.3)
         started = time.monotonic()
         pulumi.wait(30)
-        return time.monotonic() - started
+        took = time.monotonic() - started
+        for host in filter(alive, hosts):
+            os.kill(host, signal.SIGKILL)  # it would look for its engine after minutes only
+        return took
 
     @pytest.mark.parametrize("deaf", [False, True])
-    def test_interrupted_twice(
-        self, stack: Stack, sleeper: Sleeper, deaf: bool
-    ) -> None:
+    def test_interrupted_twice(self, stack: Stack, sleeper: Sleeper, deaf: bool) -> None:
         """The second Ctrl-C ends the commands, and Pulumi at once."""
-        pulumi = stack.start_up(
-            local("a", create=sleeper.deaf_script if deaf else sleeper.script)
-        )
+        pulumi = stack.start_up(local("a", create=sleeper.deaf_script if deaf else sleeper.script))
         sleeper.pids()
         took = self.stop(pulumi, signal.SIGINT, signal.SIGINT)
         assert sleeper.gone_in(GONE_S)
@@ -251,9 +236,7 @@ class TestInterrupt:
         assert wait_for(lambda: not any(alive(pid) for pid in plugins), GONE_S)
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-    def test_plugin_stopped(
-        self, stack: Stack, sleeper: Sleeper, number: signal.Signals
-    ) -> None:
+    def test_plugin_stopped(self, stack: Stack, sleeper: Sleeper, number: signal.Signals) -> None:
         """Nor can a killed plugin."""
         pulumi = stack.start_up(local("a", create=sleeper.script))
         sleeper.pids()
@@ -275,9 +258,7 @@ class TestInterrupt:
 class TestRemoteCommand:
     """A remote.Command on a server of our own."""
 
-    def test_create_update_delete(
-        self, stack: Stack, server: sshd.Sshd, tmp_path: Path
-    ) -> None:
+    def test_create_update_delete(self, stack: Stack, server: sshd.Sshd, tmp_path: Path) -> None:
         """The verbs work as they do locally."""
         log = tmp_path / "log"
         scripts: dict[str, Any] = {
@@ -301,18 +282,14 @@ class TestRemoteCommand:
         to = server.connection()
         closed = server.connection(port=1, dial_error_limit=1)
         done = stack.try_up(
-            remote(
-                "exit", connection=to, create="echo why >&2; exit 4", logging="none"
-            ),
+            remote("exit", connection=to, create="echo why >&2; exit 4", logging="none"),
             remote("env", connection=to, create="true", environment={"REFUSED": "1"}),
             remote("port", connection=closed, create="true"),
         )
         assert done.returncode != 0
         stack_output = done.stdout
         assert "refused" in stack_output
-        exit_only = stack.try_up(
-            remote("exit", connection=to, create="echo why >&2; exit 4", logging="none")
-        )
+        exit_only = stack.try_up(remote("exit", connection=to, create="echo why >&2; exit 4", logging="none"))
         assert "exit status 4" in exit_only.stdout
         assert "why" in exit_only.stdout
 
@@ -328,9 +305,7 @@ class TestRemoteCommand:
         )
         assert len(stack.printed("a")) == 1_000_000
 
-    def test_encrypted_key(
-        self, stack: Stack, server: sshd.Sshd, tmp_path: Path
-    ) -> None:
+    def test_encrypted_key(self, stack: Stack, server: sshd.Sshd, tmp_path: Path) -> None:
         """A key with a password is opened; without it the error says so."""
         file = tmp_path / "key"
         file.write_text(server.private_key)
@@ -340,18 +315,14 @@ class TestRemoteCommand:
             check=True,
             stdout=subprocess.DEVNULL,
         )
-        to = server.connection(
-            private_key=file.read_text(), private_key_password="open"
-        )
+        to = server.connection(private_key=file.read_text(), private_key_password="open")
         stack.up(remote("a", connection=to, create="echo ok"))
         assert stack.printed("a") == "ok"
 
     def test_agent(self, stack: Stack, server: sshd.Sshd, tmp_path: Path) -> None:
         """A key that only an agent has is enough."""
         socket = tmp_path / "agent"
-        with subprocess.Popen(
-            ["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL
-        ) as agent:
+        with subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL) as agent:
             assert wait_for(socket.exists, 5)
             subprocess.run(
                 ["ssh-add", "-q", "-"],
@@ -381,9 +352,7 @@ class TestRemoteCommand:
         assert "refused" in done.stdout
         assert 1.5 <= time.monotonic() - started < 1.5 + PROMPT_S
 
-    def test_wrong_host_key_is_refused(
-        self, stack: Stack, server: sshd.Sshd, tmp_path: Path
-    ) -> None:
+    def test_wrong_host_key_is_refused(self, stack: Stack, server: sshd.Sshd, tmp_path: Path) -> None:
         """Another host's key ends the attempt at once."""
         _, other = sshd.make_key(tmp_path / "other")
         done = stack.try_up(
@@ -399,9 +368,7 @@ class TestRemoteCommand:
 
     def test_missing_host_key_is_refused_in_the_preview(self, stack: Stack) -> None:
         """Ours alone: the vendor's plugin trusts any host then."""
-        done = stack.preview(
-            remote("a", connection={"host": "127.0.0.1"}, create="true")
-        )
+        done = stack.preview(remote("a", connection={"host": "127.0.0.1"}, create="true"))
         assert done.returncode != 0
         assert "host_key" in done.stdout
 
@@ -424,9 +391,7 @@ class TestRemoteCommand:
         assert sleeper.gone_in(GONE_S)
 
     @pytest.mark.slow
-    @pytest.mark.parametrize(
-        "signals", [(signal.SIGINT, signal.SIGINT), (signal.SIGKILL,)]
-    )
+    @pytest.mark.parametrize("signals", [(signal.SIGINT, signal.SIGINT), (signal.SIGKILL,)])
     def test_interrupt_ends_the_remote_process(
         self,
         stack: Stack,
@@ -435,18 +400,14 @@ class TestRemoteCommand:
         signals: tuple[signal.Signals, ...],
     ) -> None:
         """Neither an interrupt nor a killed engine leaves it running."""
-        pulumi = stack.start_up(
-            remote("a", connection=server.connection(), create=sleeper.script)
-        )
+        pulumi = stack.start_up(remote("a", connection=server.connection(), create=sleeper.script))
         sleeper.pids()
         took = TestInterrupt().stop(pulumi, *signals)
         assert sleeper.gone_in(GONE_S)
         assert took < PROMPT_S
 
     @pytest.mark.slow
-    def test_background_child_does_not_hold_the_command(
-        self, stack: Stack, server: sshd.Sshd, tmp_path: Path
-    ) -> None:
+    def test_background_child_does_not_hold_the_command(self, stack: Stack, server: sshd.Sshd, tmp_path: Path) -> None:
         """A remote daemon that holds the output delays the command a little only."""
         pid_file = tmp_path / "pid"
         started = time.monotonic()
@@ -466,9 +427,7 @@ class TestRemoteCommand:
 class TestCopyToRemote:
     """A remote.CopyToRemote to a server of our own."""
 
-    def test_file_folder_and_text(
-        self, stack: Stack, server: sshd.Sshd, tmp_path: Path
-    ) -> None:
+    def test_file_folder_and_text(self, stack: Stack, server: sshd.Sshd, tmp_path: Path) -> None:
         """All sources arrive, missing folders are made, changes are copied."""
         source = tmp_path / "source"
         (source / "deep").mkdir(parents=True)
