@@ -1,0 +1,59 @@
+# Every target in one line: make help.
+STACK ?= upstream-lab
+HOST ?= host-1
+SETUP := python3 -m tools.setup
+# What `. ./env.sh` gives a shell.
+ENV := . ./env.sh;
+SHELLS := $(shell git ls-files '*.sh' .ci/run)
+
+.DEFAULT_GOAL := help
+.PHONY: help doctor setup lab destroy stack status ssh kubeconfig bench orphans check test clean-cache format conformance
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
+
+doctor: ## what this machine has of what a lab needs; JSON=1 for programs
+	@$(SETUP) doctor $(if $(JSON),--json)
+
+setup: ## install and build everything a lab needs (again: seconds)
+	@$(SETUP) setup
+
+lab: setup ## bring a lab up and measure it: make lab [STACK=upstream-lab]
+	@$(SETUP) lab $(STACK)
+
+destroy: ## remove a lab and every trace of it
+	@$(SETUP) destroy $(STACK)
+
+stack: setup ## another stack of a lab: make stack NAME=my FROM=upstream-lab
+	@$(SETUP) stack "$(NAME)" "$(FROM)"
+
+status: ## a lab's hosts and nodes
+	@$(SETUP) status $(STACK)
+
+ssh: ## a shell on a host: make ssh [HOST=host-1], or CMD='uptime'
+	@ssh -F .lab/run/$(STACK)/ssh_config $(if $(CMD),,-t) $(HOST) $(CMD)
+
+kubeconfig: ## the path of a lab's kubeconfig
+	@$(SETUP) kubeconfig $(STACK)
+
+bench: ## measure again on a standing lab: make bench WORKLOAD=pods-8 [REPEATS=3]
+	@$(SETUP) bench $(STACK) $(or $(WORKLOAD),pods-8) --repeats $(or $(REPEATS),3)
+
+orphans: ## what labs have left that no stack knows; REMOVE=1 removes it
+	@components/scripts/nspawn/orphans.sh $(if $(REMOVE),--remove)
+
+format: ## format the code
+	@$(ENV) ruff format . && ruff check --fix .
+
+check: ## format, lint, types, shell, unit and graph tests
+	@$(SETUP) setup --group tests
+	@$(ENV) ruff format --check . && ruff check . && mypy && shellcheck -x $(SHELLS) && pytest -n 2 tests/unit tests/graph
+
+conformance: ## the command plugin against what pulumi-command promises
+	@$(ENV) pytest tests/conformance
+
+test: ## everything, with a real lab; under an hour from nothing
+	@tests/run-all.sh
+
+clean-cache: ## delete what make setup can make again
+	@$(SETUP) clean-cache

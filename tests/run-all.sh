@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# What 'make test' runs, in parts whose time it prints at the end, also when one fails.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+times=''
+part() { # part NAME COMMAND...
+  local began=$SECONDS code=0
+  echo "== $1"
+  "${@:2}" || code=$?
+  times+=$(printf '%6d s  %s%s' $((SECONDS - began)) "$1" "$([ "$code" -eq 0 ] || echo "  FAILED (exit code $code)")")$'\n'
+  return "$code"
+}
+trap 'printf "\nHow long each part took:\n%s" "$times"' EXIT
+
+part 'set-up' make --no-print-directory setup
+part 'check' make --no-print-directory check
+part 'command plugin' make --no-print-directory conformance
+# shellcheck source=env.sh
+. ./env.sh
+part 'real lab' pytest -m lab tests/lab

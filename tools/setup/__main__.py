@@ -1,0 +1,147 @@
+"""``python3 -m tools.setup VERB``: what the Makefile calls."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+import time
+import tomllib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from tools.setup import artifacts, debian, doctor, gobuild, lab, packages, places, stacks, venv
+from tools.setup.cache import only_one, remove
+from tools.setup.errors import SetupError
+from tools.setup.progress import Progress
+
+
+def set_up(cache: Path, groups: tuple[str, ...], progress: Progress) -> None:
+    """Everything that the default lab needs; what is there already takes no time."""
+    began = time.monotonic()
+    pins = tomllib.loads((places.TOOLS / "pins.toml").read_text(encoding="utf-8"))
+    packages.install(pins["debian"]["operator"], progress)
+    with only_one(cache, progress.say):
+        # The network and the processors are different things to wait for: two lanes.
+        with ThreadPoolExecutor(max_workers=2) as lanes:
+            downloads = lanes.submit(_lane, progress, _download_lane, cache, pins, groups, progress)
+            programs = lanes.submit(_lane, progress, _build_lane, cache, pins["go"], progress)
+        # The lane that failed first tells why; the other one only that it stopped.
+        for lane in sorted((downloads, programs), key=lambda lane: "was not begun" in str(lane.exception())):
+            lane.result()
+        node = downloads.result()
+        made = {name: path for name, path in programs.result().items() if not name.startswith("pulumi")}
+        artifacts.assemble(cache, made, node, pins["debian"]["node"], pins["images"])
+        stacks.prepare()
+        stacks.create(cache, stacks.labs(), progress)
+    places.hand_over(places.OWN, *([cache] if cache.is_relative_to(places.PROJECT) else []))
+    if progress.took:
+        totals = {kind: sum(s for k, _, s in progress.took if k == kind) for kind in ("download", "build")}
+        progress.say(
+            f"Set-up took {time.monotonic() - began:.0f} s: downloads {totals['download']:.0f} s, builds {totals['build']:.0f} s (side by side)."
+        )
+
+
+def _lane(progress: Progress, work: Callable[..., Any], *arguments: Any) -> Any:
+    """Run one lane; when it fails, the other begins no further step."""
+    try:
+        return work(*arguments)
+    except BaseException:
+        progress.failed.set()
+        raise
+
+
+def _download_lane(cache: Path, pins: dict[str, Any], groups: tuple[str, ...], progress: Progress) -> Path:
+    node = debian.node_files(cache, pins["debian"]["node"], progress)
+    debian.root_image(cache, pins["debian"]["root"], progress)
+    venv.ensure(cache, groups, progress)
+    return node
+
+
+def _build_lane(cache: Path, pins: dict[str, Any], progress: Progress) -> dict[str, Path]:
+    go = gobuild.toolchain(cache, pins["minimum"], progress)
+    built = {name: gobuild.build(cache, go, name, pin, progress) for name, pin in pins["programs"].items()}
+    gobuild.script(cache, go, pins["script"])
+    return built
+
+
+def clean_cache(cache: Path) -> int:
+    """Delete what can be rebuilt, unless a lab that runs stands on it."""
+    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+    if f"lowerdir={cache}/" in mounts:
+        msg = f"A lab that is up stands on the root image in {cache}. 'make destroy' it first ('make orphans' lists what no stack knows)."
+        raise SetupError(msg)
+    size = sum(p.lstat().st_size for p in cache.rglob("*") if p.is_file()) if cache.exists() else 0
+    for path in cache.rglob("*") if (cache / "go").exists() else []:
+        if path.is_dir() and not path.is_symlink() and not os.access(path, os.W_OK):
+            path.chmod(0o755)
+    remove([cache])
+    print(f"Removed {cache}: {size / 2**30:.1f} GiB that 'make setup' makes again. State and results in .lab/ are untouched.")
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    """Run one verb."""
+    parser = argparse.ArgumentParser(prog="python3 -m tools.setup")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("doctor").add_argument("--json", action="store_true")
+    setup = verbs.add_parser("setup")
+    setup.add_argument("--group", action="append", default=[], choices=venv.GROUPS)
+    for verb in ("lab", "destroy", "status", "kubeconfig"):
+        verbs.add_parser(verb).add_argument("stack")
+    bench = verbs.add_parser("bench")
+    bench.add_argument("stack")
+    bench.add_argument("workload")
+    bench.add_argument("--repeats", default="3")
+    new = verbs.add_parser("stack")
+    new.add_argument("name")
+    new.add_argument("lab")
+    verbs.add_parser("clean-cache")
+    given = parser.parse_args(arguments)
+    cache = places.cache()
+    match given.verb:
+        case "doctor":
+            return doctor.main(as_json=given.json)
+        case "clean-cache":
+            return clean_cache(cache)
+        case "kubeconfig":
+            return lab.kubeconfig(given.stack)
+        case "status":
+            return lab.status(cache, given.stack)
+    cache.mkdir(parents=True, exist_ok=True)
+    progress = Progress(cache)
+    match given.verb:
+        case "setup":
+            set_up(cache, ("runtime", *given.group), progress)
+        case "lab":
+            return lab.up(cache, given.stack, progress)
+        case "destroy":
+            return lab.destroy(cache, given.stack, progress)
+        case "bench":
+            return lab.bench(cache, given.stack, given.workload, given.repeats)
+        case "stack":
+            stacks.create_from(cache, given.name, given.lab, progress)
+    return 0
+
+
+def _run() -> int:
+    try:
+        return main(sys.argv[1:])
+    except SetupError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped. What is finished stays finished; the same command goes on from here.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    code = _run()
+    sys.stdout.flush()
+    if threading.active_count() > 1:
+        # A lane may still wait for a program that Ctrl-C has ended already.
+        os._exit(code)
+    sys.exit(code)

@@ -1,0 +1,121 @@
+"""A cache keyed by content: a changed pin makes that part anew and no other; half-made parts are never seen."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from tools.setup.errors import SetupError
+
+KEY_LENGTH = 12
+
+
+def key_of(*parts: str | bytes | Path) -> str:
+    """First 12 hex digits of the SHA-256 over texts and files; a folder counts with all files in it."""
+    state = hashlib.sha256()
+    for part in parts:
+        for item in _contents(part):
+            state.update(len(item).to_bytes(8, "big"))
+            state.update(item)
+    return state.hexdigest()[:KEY_LENGTH]
+
+
+def _contents(part: str | bytes | Path) -> Iterator[bytes]:
+    if isinstance(part, str):
+        yield part.encode()
+    elif isinstance(part, bytes):
+        yield part
+    elif part.is_dir():
+        for path in sorted(p for p in part.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
+            yield str(path.relative_to(part)).encode()
+            yield path.read_bytes()
+    else:
+        yield part.read_bytes()
+
+
+def keyed(folder: Path, name: str, key: str, make: Callable[[Path], None]) -> Path:
+    """The folder ``<folder>/<name>-<key>``, made by ``make`` in a temporary place unless it is there.
+
+    Older keys stay: another clone, or a lab that runs, may use them; ``make clean-cache`` removes all.
+    """
+    target = folder / f"{name}-{key}"
+    if target.is_dir():
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    remove(p for p in folder.glob(f".{name}.partial-*"))
+    work = Path(tempfile.mkdtemp(prefix=f".{name}.partial-", dir=folder))
+    try:
+        make(work)
+        work.chmod(0o755)
+        work.replace(target)
+    finally:
+        remove([work])
+    return target
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Delete folders and files, whether there or not."""
+    for path in list(paths):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def link(at: Path, to: Path) -> None:
+    """Make ``at`` a relative link to ``to``, in one step."""
+    at.parent.mkdir(parents=True, exist_ok=True)
+    wanted = os.path.relpath(to, at.parent)
+    if at.is_symlink() and os.readlink(at) == wanted:
+        return
+    temporary = at.with_name(f".{at.name}.new")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(wanted)
+    if at.is_dir() and not at.is_symlink():
+        shutil.rmtree(at)
+    temporary.replace(at)
+
+
+@contextlib.contextmanager
+def only_one(folder: Path, say: Callable[[str], None], timeout_s: float = 3600) -> Iterator[None]:
+    """Hold the cache's lock; a second set-up waits and says for whom.
+
+    Raises:
+        SetupError: the other one held it for longer than ``timeout_s``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "lock"
+    with path.open("a+", encoding="utf-8") as file:
+        began = time.monotonic()
+        told = False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read().strip() or "?"
+                if not told:
+                    say(f"another set-up (process {holder}) works on {folder}; waiting for it")
+                    told = True
+                if time.monotonic() - began > timeout_s:
+                    msg = (
+                        f"Set-up waited {timeout_s:.0f} s for process {holder}, which holds {path}. If it hangs, end it "
+                        "with 'kill'; then run the same command again."
+                    )
+                    raise SetupError(msg) from None
+                time.sleep(0.2)
+        file.seek(0)
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+        file.seek(0)
+        file.truncate()

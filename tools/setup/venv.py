@@ -1,0 +1,41 @@
+"""The virtual environment, from lock files with hashes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from tools.setup.cache import key_of, link, remove
+from tools.setup.places import TOOLS
+from tools.setup.progress import Progress
+
+GROUPS = ("runtime", "tests", "report", "clouds")
+
+
+def ensure(cache: Path, groups: tuple[str, ...], progress: Progress) -> Path:
+    """The environment with these groups in it; a changed lock makes a new one.
+
+    Each group leaves a stamp when it is whole, so an interrupted set-up installs the rest.
+    """
+    locks = {group: TOOLS / "locks" / f"{group}.txt" for group in GROUPS}
+    version = ".".join(map(str, sys.version_info[:3]))
+    # The key takes every lock, also of groups not wanted yet: they go into the same environment.
+    folder = cache / f"venv-{key_of(version, str(cache), *locks.values())}"
+    python = folder / "bin" / "python3"
+    if not (folder / ".made").exists():
+        remove([folder])
+        with progress.step("virtual environment"):
+            progress.run("venv", [sys.executable, "-m", "venv", str(folder)])
+        (folder / ".made").touch()
+    environment = {**os.environ, "PIP_CACHE_DIR": str(cache / "pip"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    for group in groups:
+        stamp = folder / f".{group}"
+        if stamp.exists():
+            continue
+        with progress.step(f"Python packages: {group}", "download"):
+            command = [str(python), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "--requirement"]
+            progress.run(f"pip-{group}", [*command, str(locks[group])], environment=environment)
+        stamp.touch()
+    link(cache / "venv", folder)
+    return folder
