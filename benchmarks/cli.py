@@ -9,7 +9,7 @@ import typer
 from benchmarks.commands.run import run
 from benchmarks.commands.schema import schema
 from benchmarks.commands.show import show
-from benchmarks.outcome import CouldNotMeasure, Ended, ExitCode, UserMistake
+from benchmarks.outcome import MeasurementError, Ended, ExitCode, UserError
 
 app = typer.Typer(
     name="benchmarks", help="Measure Kubernetes labs.", no_args_is_help=True, add_completion=False,
@@ -29,6 +29,6 @@ def main() -> None:
         sys.exit(end.exit_code)
     except SystemExit as end:  # the parser's own code for a wrong option is 2, which means a timeout here
         sys.exit(ExitCode.ERROR if end.code == _USAGE_EXIT_CODE else end.code)
-    except (UserMistake, CouldNotMeasure) as error:
+    except (UserError, MeasurementError) as error:
         print(error, file=sys.stderr)
         sys.exit(ExitCode.ERROR)

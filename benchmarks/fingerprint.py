@@ -15,7 +15,8 @@ from benchmarks import __version__
 from benchmarks.hostprobe import HostProbe
 from benchmarks.hostsfile import LabHosts
 from benchmarks.kube.connection import Connection
-from benchmarks.outcome import CouldNotMeasure
+from benchmarks.measure.priority import scheduling
+from benchmarks.outcome import MeasurementError
 
 _PACKAGES = ("kubernetes", "aiohttp", "pydantic")
 _ROLE_LABEL = "node-role.kubernetes.io/"
@@ -50,7 +51,9 @@ class ClientFacts(_Facts):
     cpu_model: str
     cpus: int
     load_average_1min: float
-    nice: Annotated[int, Field(description="Scheduling priority of the measuring process; -10 where it may.")]
+    scheduling: Annotated[
+        str, Field(description="`real-time` where the measuring process may be, else its nice value.")
+    ]
 
 
 class LabFacts(_Facts):
@@ -79,7 +82,7 @@ async def take_fingerprint(connection: Connection, lab: LabHosts | None, hosts: 
     version = await connection.require_answer()
     answer = await connection.get("/api/v1/nodes")
     if not answer.ok:
-        raise CouldNotMeasure(
+        raise MeasurementError(
             what="the nodes can't be listed",
             where=connection.server,
             why=answer.error or "",
@@ -141,7 +144,7 @@ def _client() -> ClientFacts:
         cpu_model=_cpu_model(),
         cpus=os.cpu_count() or 0,
         load_average_1min=round(os.getloadavg()[0], 2),
-        nice=os.getpriority(os.PRIO_PROCESS, 0),
+        scheduling=scheduling(),
     )
 
 

@@ -103,14 +103,17 @@ async def _ask(host: LabHost) -> HostProbe:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    assert process.stdin and process.stdout and process.stderr
+    assert process.stdin
+    assert process.stdout
+    assert process.stderr
     try:
         process.stdin.write(_SCRIPT.encode())
         facts: dict[str, str] = {}
         while (line := (await process.stdout.readline()).decode("utf-8", "replace").rstrip("\n")) != "end":
             if not line:
                 reason = (await process.stderr.read()).decode("utf-8", "replace").strip()
-                raise ValueError(f"ssh: {' '.join(reason.split()) or 'the connection ended'}")
+                msg = f"ssh: {' '.join(reason.split()) or 'the connection ended'}"
+                raise ValueError(msg)
             key, _, value = line.partition("=")
             facts[key] = value
         readings = [await _read_clock(process.stdin, process.stdout) for _ in range(_CLOCK_READINGS)]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
-from benchmarks.outcome import UserMistake
+from benchmarks.outcome import UserError
 from benchmarks.refusals import dotted, explain
 
 
@@ -53,7 +53,8 @@ def load_hosts(path: Path) -> LabHosts:
     try:
         return LabHosts.model_validate(_json(path, "hosts"))
     except ValidationError as error:
-        raise UserMistake(f"The hosts file {path} is refused:\n{explain(error, LabHosts)}") from error
+        msg = f"The hosts file {path} is refused:\n{explain(error, LabHosts)}"
+        raise UserError(msg) from error
 
 
 def load_steps(path: Path) -> list[Step]:
@@ -62,11 +63,13 @@ def load_steps(path: Path) -> list[Step]:
         return TypeAdapter(list[Step]).validate_python(_json(path, "steps"))
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserMistake(f"The steps file {path} is refused: {dotted(first['loc'])}: {first['msg']}") from error
+        msg = f"The steps file {path} is refused: {dotted(first['loc'])}: {first['msg']}"
+        raise UserError(msg) from error
 
 
 def _json(path: Path, what: str) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserMistake(f"The {what} file {path} can't be read: {error}") from error
+        msg = f"The {what} file {path} can't be read: {error}"
+        raise UserError(msg) from error

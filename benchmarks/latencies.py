@@ -60,4 +60,4 @@ def kbench_client_server_e2e_ms(pod: PodSample, wall_minus_origin_ns: int) -> fl
 
 def unix_s(timestamp: str) -> float:
     """Seconds since 1970 of an RFC 3339 time stamp."""
-    return datetime.fromisoformat(timestamp.replace("Z", "+00:00")).astimezone(UTC).timestamp()
+    return datetime.fromisoformat(timestamp).astimezone(UTC).timestamp()

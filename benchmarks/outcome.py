@@ -27,7 +27,7 @@ EXIT_CODE_OF: dict[Verdict, ExitCode] = {
 }
 
 
-class Ended(Exception):
+class Ended(Exception):  # noqa: N818 - no error
     """A verb that has done its work and ends with this exit code."""
 
     def __init__(self, exit_code: int) -> None:
@@ -35,11 +35,11 @@ class Ended(Exception):
         super().__init__(f"exit code {exit_code}")
 
 
-class UserMistake(Exception):
+class UserError(Exception):
     """Something that was asked for can't be: the message names it and what is possible. Nothing has been made."""
 
 
-class CouldNotMeasure(Exception):
+class MeasurementError(Exception):
     """A measurement that broke off, told in one paragraph: what, where, why and what mends it."""
 
     def __init__(self, *, what: str, where: str, why: str, fix: str) -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmarks.fingerprint import Fingerprint
 from benchmarks.hostsfile import Step
-from benchmarks.outcome import UserMistake
+from benchmarks.outcome import UserError
 from benchmarks.refusals import explain
 from benchmarks.samples import Repeat
 from benchmarks.summary import Summary
@@ -50,8 +50,9 @@ def load_result(path: Path) -> Result:
     try:
         return Result.model_validate_json(file.read_bytes())
     except OSError as error:
-        raise UserMistake(f"There is no result at {path}: {error.strerror or error}.") from error
+        msg = f"There is no result at {path}: {error.strerror or error}."
+        raise UserError(msg) from error
     except ValidationError as error:
         told = explain(error, Result).splitlines()
         more = f"\n... and {len(told) - 5} more" if len(told) > 5 else ""
-        raise UserMistake(f"{file} is no result of this version:\n" + "\n".join(told[:5]) + more) from error
+        raise UserError(f"{file} is no result of this version:\n" + "\n".join(told[:5]) + more) from error

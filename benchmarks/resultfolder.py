@@ -10,7 +10,7 @@ from typing import IO
 
 from pydantic import BaseModel
 
-from benchmarks.outcome import UserMistake
+from benchmarks.outcome import UserError
 from benchmarks.samples import Repeat
 
 RESULT, SUMMARY, SAMPLES = "result.json", "summary.json", "samples.jsonl"
@@ -27,7 +27,8 @@ class ResultFolder:
             self._set_earlier_run_aside()
             self._samples: IO[str] = (folder / SAMPLES).open("w", encoding="utf-8")
         except OSError as error:
-            raise UserMistake(f"The folder {folder} can't take results: {error.strerror or error}.") from error
+            msg = f"The folder {folder} can't take results: {error.strerror or error}."
+            raise UserError(msg) from error
 
     def append_samples(self, repeat: Repeat) -> None:
         """One line a sample, flushed as it is written, so that a crash costs nothing that was measured."""
@@ -45,6 +46,7 @@ class ResultFolder:
         return write_whole(self.folder / name, text)
 
     def close(self) -> None:
+    """Closes the file of samples."""
         self._samples.close()
 
     def _set_earlier_run_aside(self) -> None:

@@ -74,6 +74,7 @@ class CallSample(Sample):
 
     @property
     def latency_ms(self) -> float:
+    """How long the call took."""
         return (self.end_ns - self.start_ns) / 1e6
 
 
@@ -132,4 +133,5 @@ class Repeat(Sample):
 
     @property
     def success_share(self) -> float:
+    """Pods up / pods requested."""
         return self.pods_succeeded / self.pods_requested

@@ -20,9 +20,11 @@ def median(values: Sequence[float]) -> float:
 def nearest_rank(values: Sequence[float], fraction: float) -> float:
     """The smallest value that at least `fraction` of all values do not exceed (ISO 'inverted CDF')."""
     if not values:
-        raise ValueError("no values")
+        msg = "no values"
+        raise ValueError(msg)
     if not 0 < fraction <= 1:
-        raise ValueError(f"fraction {fraction} is not within 0..1")
+        msg = f"fraction {fraction} is not within 0..1"
+        raise ValueError(msg)
     rank = math.ceil(round(fraction * len(values), 9))
     return sorted(values)[max(rank, 1) - 1]
 

@@ -108,7 +108,7 @@ _MOST_FAILURES_TOLD = 5
 
 
 def throughput_true_pods_per_min(repeat: Repeat) -> float | None:
-    """n / (last running seen - first create call sent), in pods a minute, over the pods that came up (facts 7)."""
+    """N / (last running seen - first create call sent), in pods a minute, over the pods that came up (facts 7)."""
     ends = [p.running_seen_ns for p in repeat.pods if p.succeeded and p.running_seen_ns is not None]
     begins = [p.create_call_start_ns for p in repeat.pods if p.create_call_start_ns is not None]
     if not ends or not begins or max(ends) <= min(begins):

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from benchmarks.outcome import UserMistake
+from benchmarks.outcome import UserError
 from benchmarks.refusals import explain
 
 SHIPPED = Path(__file__).parent / "workloads"
@@ -61,9 +61,11 @@ class Workload(_Part):
     @model_validator(mode="after")
     def _consistent(self) -> Workload:
         if not _DNS_LABEL.fullmatch(self.name):
-            raise ValueError(f"name: {self.name!r} must be at most 40 small letters, digits and dashes")
+            msg = f"name: {self.name!r} must be at most 40 small letters, digits and dashes"
+            raise ValueError(msg)
         if self.kind == "pods" and self.replicas != 1:
-            raise ValueError("replicas: only deployments have replicas; a workload of pods takes `clients` alone")
+            msg = "replicas: only deployments have replicas; a workload of pods takes `clients` alone"
+            raise ValueError(msg)
         return self
 
     @property
@@ -89,16 +91,20 @@ def load(name_or_path: str, *, repeats: int | None = None, warmups: int | None =
         path = Path(name_or_path)
     if not path.is_file():
         known = ", ".join(shipped_names())
-        raise UserMistake(f"There is no workload {name_or_path!r}: neither a file nor one of {known}.")
+        msg = f"There is no workload {name_or_path!r}: neither a file nor one of {known}."
+        raise UserError(msg)
     try:
         content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserMistake(f"The workload file {path} can't be read: {' '.join(str(error).split())}") from error
+        msg = f"The workload file {path} can't be read: {' '.join(str(error).split())}"
+        raise UserError(msg) from error
     if not isinstance(content, dict):
-        raise UserMistake(f"The workload file {path} must hold keys and values, such as `kind: pods`.")
+        msg = f"The workload file {path} must hold keys and values, such as `kind: pods`."
+        raise UserError(msg)
     overrides = {"repeats": repeats, "warmups": warmups}
     content |= {key: value for key, value in overrides.items() if value is not None}
     try:
         return Workload.model_validate(content)
     except ValidationError as error:
-        raise UserMistake(f"The workload file {path} is refused:\n{explain(error, Workload)}") from error
+        msg = f"The workload file {path} is refused:\n{explain(error, Workload)}"
+        raise UserError(msg) from error

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks.outcome import UserMistake
+from benchmarks.outcome import UserError
 from benchmarks.result import Result, load_result
 from benchmarks.resultfolder import RESULT
 from benchmarks.table import print_results
@@ -31,6 +31,7 @@ def _results(path: Path) -> list[Result]:
     if path.is_dir() and not (path / RESULT).exists():
         files = sorted(path.glob(f"*/{RESULT}"))
         if not files:
-            raise UserMistake(f"There is no {RESULT} in {path}, nor in a folder of it.")
+            msg = f"There is no {RESULT} in {path}, nor in a folder of it."
+            raise UserError(msg)
         return [load_result(file) for file in files]
     return [load_result(path)]

@@ -19,7 +19,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import load_kube_config
 from yarl import URL
 
-from benchmarks.outcome import CouldNotMeasure, UserMistake
+from benchmarks.outcome import MeasurementError, UserError
 
 _KEEP_ALIVE_S = 300.0
 _FIRST_ANSWER_S = 15.0
@@ -38,6 +38,7 @@ class Answer:
 
     @property
     def ok(self) -> bool:
+        """Whether the server did what was asked."""
         return self.error is None
 
     def json(self) -> dict[str, Any]:
@@ -63,8 +64,9 @@ class Connection:
     @classmethod
     async def open(cls, kubeconfig: Path) -> Connection:
         """Reads the kubeconfig; a bad one is the user's mistake, named."""
-        if not kubeconfig.is_file():
-            raise UserMistake(f"There is no kubeconfig {kubeconfig}.")
+        if not kubeconfig.is_file():  # noqa: ASYNC240 - once, before anything is measured
+            msg = f"There is no kubeconfig {kubeconfig}."
+            raise UserError(msg)
         configuration = type.__call__(Configuration)
         try:
             await load_kube_config(  # type: ignore[no-untyped-call]
@@ -73,7 +75,8 @@ class Connection:
             api_client = ApiClient(configuration)
         except Exception as error:  # the loader raises whatever the file makes it stumble over
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise UserMistake(f"The kubeconfig {kubeconfig} can't be used: {reason[:300]}") from error
+            msg = f"The kubeconfig {kubeconfig} can't be used: {reason[:300]}"
+            raise UserError(msg) from error
         api_client.user_agent = "litelab-benchmarks"
         # No limit on connections and a long keep-alive: a call that is measured must not wait for a handshake.
         # No trust_env: a proxy of the operator's shell is no way into a lab.
@@ -87,11 +90,13 @@ class Connection:
         return connection
 
     async def __aenter__(self) -> Self:
+        """Is open already."""
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Closes every connection."""
         await self.api_client.close()  # type: ignore[no-untyped-call]
 
     async def authenticate(self) -> None:
@@ -144,7 +149,7 @@ class Connection:
         answer = await self.get("/version", limit_s=_FIRST_ANSWER_S)
         if answer.ok:
             return answer.json()
-        raise CouldNotMeasure(
+        raise MeasurementError(
             what="the API server does not answer",
             where=self.server,
             why=answer.error or "unknown",

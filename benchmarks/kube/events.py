@@ -21,7 +21,7 @@ def event_time(event: dict[str, Any]) -> str | None:
     named = _time_in_name(str(event.get("metadata", {}).get("name", "")))
     if coarse is None or named is None:
         return coarse
-    apart = abs((named - datetime.fromisoformat(coarse.replace("Z", "+00:00"))).total_seconds())
+    apart = abs((named - datetime.fromisoformat(coarse)).total_seconds())
     return (
         named.isoformat(timespec="microseconds").replace("+00:00", "Z") if apart < _LARGEST_DISAGREEMENT_S else coarse
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.kube.connection import Connection
-from benchmarks.outcome import CouldNotMeasure
+from benchmarks.outcome import MeasurementError
 
 RUN_LABEL = "litelab.dev/bench-run"
 _OWNER_ANNOTATION = "litelab.dev/bench-owner"
@@ -44,7 +44,7 @@ class Namespaces:
         if not answer.ok:
             if answer.status == 409:
                 self.standing.remove(name)
-            raise CouldNotMeasure(
+            raise MeasurementError(
                 what=f"namespace {name} could not be made",
                 where=self._connection.server,
                 why=answer.error or "",
@@ -54,7 +54,7 @@ class Namespaces:
         until = time.monotonic() + self._limit_s
         while not (answer := await self._connection.get(account)).ok:
             if time.monotonic() > until:
-                raise CouldNotMeasure(
+                raise MeasurementError(
                     what=f"namespace {name} got no default service account within {self._limit_s:g} s",
                     where=self._connection.server,
                     why=f"The last answer was: {answer.error}",
@@ -82,7 +82,7 @@ class Namespaces:
             if not asked.ok and asked.status not in (404, 409):
                 asked = await self._connection.call("DELETE", url)
             if left_s <= 0:
-                raise CouldNotMeasure(
+                raise MeasurementError(
                     what=f"namespace {name} was not gone {self._limit_s:g} s after its deletion",
                     where=self._connection.server,
                     why=_why_standing(answer.body) or answer.error or "it gave no reason",
@@ -108,7 +108,7 @@ class Namespaces:
             if not _lives(owner):
                 abandoned.append(str(item["metadata"]["name"]))
             elif owner != _owner():
-                raise CouldNotMeasure(
+                raise MeasurementError(
                     what="another run is measuring on this cluster",
                     where=f"{self._connection.server}, namespace {item['metadata']['name']}",
                     why=f"Process {owner.get('pid')} on this machine owns that namespace; two runs distort each other",

@@ -53,7 +53,7 @@ class Interruption:
     resumed_by: Literal["resume", "relist"]
 
 
-class WatchLost(Exception):
+class WatchLostError(Exception):
     """The watch could not be taken up again within its limit."""
 
 
@@ -66,11 +66,11 @@ class WatchSource(Protocol):
     def watch(self, resource_version: str) -> AsyncIterator[bytes]:
         """An empty chunk once the stream is open, then its chunks as they arrive.
 
-        Raises `Gone` for an expired version, OSError for a broken stream.
+        Raises `GoneError` for an expired version, OSError for a broken stream.
         """
 
 
-class Gone(Exception):
+class GoneError(Exception):
     """The resource version is too old for the server."""
 
 
@@ -82,6 +82,7 @@ class ApiWatchSource:
         self._path = collection_path
 
     async def list(self) -> tuple[list[dict[str, Any]], str]:
+    """All objects and the list's resource version."""
         answer: Answer = await self._connection.get(self._path)
         if not answer.ok:
             raise OSError(answer.error)
@@ -89,21 +90,25 @@ class ApiWatchSource:
         return list(content.get("items") or []), str(content["metadata"]["resourceVersion"])
 
     async def watch(self, resource_version: str) -> AsyncIterator[bytes]:
+        """An empty chunk once the stream is open, then its chunks as they arrive."""
         path = f"{self._path}?watch=1&allowWatchBookmarks=true&timeoutSeconds=3000&resourceVersion={resource_version}"
         try:
             response = await self._connection.stream(path)
             async with response:
                 if response.status == _GONE:
-                    raise Gone
+                    raise GoneError
                 if response.status != 200:
-                    raise OSError(f"HTTP {response.status}")
+                    msg = f"HTTP {response.status}"
+                    raise OSError(msg)
                 yield b""  # the stream is open
                 while chunk := await response.content.readany():
                     yield chunk
         except aiohttp.ClientError as error:
-            raise OSError(f"{type(error).__name__}: {error}") from error
+            msg = f"{type(error).__name__}: {error}"
+            raise OSError(msg) from error
         except TimeoutError as error:
-            raise OSError("no connection in time") from error
+            msg = "no connection in time"
+            raise OSError(msg) from error
 
 
 class WatchReader:
@@ -135,7 +140,7 @@ class WatchReader:
             self.queue.put_nowait(Relisted(self._last_byte_ns, items))
 
     async def run(self) -> None:
-        """Reads for ever; raises `WatchLost` when the stream can't be taken up again."""
+        """Reads for ever; raises `WatchLostError` when the stream can't be taken up again."""
         cause: str | None = None
         while True:
             try:
@@ -143,7 +148,7 @@ class WatchReader:
                 cause = "the server ended the stream"
                 if self._clock_ns() - self._opened_ns < _SHORT_STREAM_NS:
                     await self._pause(cause)
-            except Gone:
+            except GoneError:
                 await self._relist("410 Gone")
                 cause = None
             except OSError as error:
@@ -167,7 +172,8 @@ class WatchReader:
             if b"\n" not in chunk:
                 buffer += chunk
                 if len(buffer) > _LONGEST_LINE_BYTES:
-                    raise OSError("a watch event without an end")
+                    msg = "a watch event without an end"
+                    raise OSError(msg)
                 continue
             *lines, buffer = (buffer + chunk).split(b"\n")
             for line in lines:
@@ -204,12 +210,13 @@ class WatchReader:
         if self._failing_since_ns is None:
             self._failing_since_ns = now_ns
         if now_ns - self._failing_since_ns > self._give_up_s * 1e9:
-            raise WatchLost(f"{cause}; tried again for {self._give_up_s:g} s")
+            msg = f"{cause}; tried again for {self._give_up_s:g} s"
+            raise WatchLostError(msg)
         await asyncio.sleep(_RETRY_S)
 
 
 def _raise_watch_error(line: bytes) -> None:
     status = json.loads(line).get("object", {})
     if status.get("code") == _GONE:
-        raise Gone
+        raise GoneError
     raise OSError(f"the server ended the watch: {status.get('code')} {status.get('message', '')}"[:200])

@@ -17,10 +17,10 @@ from yarl import URL
 from benchmarks.kube import manifests
 from benchmarks.kube.connection import Answer, Connection
 from benchmarks.kube.events import event_time
-from benchmarks.kube.watch import ApiWatchSource, Interruption, Relisted, WatchLost, WatchReader
+from benchmarks.kube.watch import ApiWatchSource, Interruption, Relisted, WatchLostError, WatchReader
 from benchmarks.measure.clientload import LoadMeter
 from benchmarks.measure.podtable import PodTable, SeenPod
-from benchmarks.outcome import CouldNotMeasure
+from benchmarks.outcome import MeasurementError
 from benchmarks.progress import say
 from benchmarks.samples import (
     CallSample,
@@ -54,12 +54,15 @@ class Origin:
 
     @classmethod
     def now(cls) -> Origin:
+    """Reads both clocks."""
         return cls(time.monotonic_ns(), time.time_ns())
 
     def since(self, stamp_ns: int) -> int:
+    """A monotonic stamp as time since the origin."""
         return stamp_ns - self.monotonic_ns
 
     def unix(self, stamp_ns: int) -> int:
+    """A monotonic stamp as time since 1970."""
         return self.unix_ns + stamp_ns - self.monotonic_ns
 
 
@@ -261,24 +264,24 @@ class RepeatRun:
         """Before pods are blamed: does the API server itself say that they are not up?"""
         answer = await self._connection.get(f"/api/v1/namespaces/{self._namespace}/pods")
         if not answer.ok:
-            raise self._watch_trouble(f"Nothing more came, and the server answers no list either: {answer.error}")
+            msg = f"Nothing more came, and the server answers no list either: {answer.error}"
+            raise self._watch_trouble(msg)
         fresh = PodTable()
         fresh.apply(Relisted(time.monotonic_ns(), answer.json().get("items") or []))
         await asyncio.sleep(1.0)  # what is under way on the watch may still arrive
         if fresh.up() > self._table.up():
-            raise self._watch_trouble(
-                f"A list shows {fresh.up()} pods up, the watch had shown {self._table.up()}: it delivers no events"
-            )
+            msg = f"A list shows {fresh.up()} pods up, the watch had shown {self._table.up()}: it delivers no events"
+            raise self._watch_trouble(msg)
 
     def _raise_watch_failure(self, task: asyncio.Task[None]) -> None:
         error = task.exception()
-        if isinstance(error, WatchLost):
+        if isinstance(error, WatchLostError):
             raise self._watch_trouble(str(error)) from error
         if error is not None:
             raise error
 
-    def _watch_trouble(self, why: str) -> CouldNotMeasure:
-        return CouldNotMeasure(
+    def _watch_trouble(self, why: str) -> MeasurementError:
+        return MeasurementError(
             what=f"the watch on pods was lost in {self._label}",
             where=f"{self._connection.server}, namespace {self._namespace}",
             why=why,
@@ -360,9 +363,11 @@ class RepeatRun:
 
     def _failures(self, pods: list[PodSample]) -> list[Failure]:
         failures = [Failure(object=pod.name, cause=pod.cause or "unknown") for pod in pods if not pod.succeeded]
-        for call in self._taken.calls:
-            if call.error and call.status != _CONFLICT:
-                failures.append(Failure(object=f"{call.verb} {call.resource} {call.object}", cause=call.error))
+        failures += [
+            Failure(object=f"{call.verb} {call.resource} {call.object}", cause=call.error)
+            for call in self._taken.calls
+            if call.error and call.status != _CONFLICT
+        ]
         missing = self._workload.pods - len(pods)
         if missing > 0:
             failures.insert(0, Failure(object=f"{missing} pods", cause="never seen: no event told of them"))

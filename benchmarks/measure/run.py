@@ -20,7 +20,7 @@ from benchmarks.kube.connection import Connection
 from benchmarks.kube.namespaces import Namespaces
 from benchmarks.measure.priority import go_first
 from benchmarks.measure.repeat import Origin, RepeatRun
-from benchmarks.outcome import CouldNotMeasure
+from benchmarks.outcome import MeasurementError
 from benchmarks.progress import say
 from benchmarks.result import Result
 from benchmarks.samples import Phase, Repeat
@@ -51,7 +51,7 @@ async def run_workload(
             async with _interruptible() as interrupted:
                 try:
                     await _measure(connection, workload, lab, run_id, origin, state, folder)
-                except CouldNotMeasure as error:
+                except MeasurementError as error:
                     state.errors.append(str(error))
                 except asyncio.CancelledError:
                     if not interrupted:
@@ -152,8 +152,8 @@ def _result(
     )
 
 
-def _interruption(signal_name: str, workload: Workload, server: str) -> CouldNotMeasure:
-    return CouldNotMeasure(
+def _interruption(signal_name: str, workload: Workload, server: str) -> MeasurementError:
+    return MeasurementError(
         what=f"{workload.name} was interrupted",
         where=server,
         why=f"The process got {signal_name}",

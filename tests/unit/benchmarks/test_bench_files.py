@@ -1,0 +1,107 @@
+"""Workload, hosts and steps files: what is taken, and how the rest is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import workload
+from benchmarks.hostsfile import load_hosts, load_steps
+from benchmarks.outcome import UserError
+
+GOOD = {"name": "mine", "kind": "pods", "clients": 2, "image": "litelab/pause:1"}
+HOST = {"name": "host-1", "role": "controller", "address": "10.0.0.11"}
+
+
+def written(folder: Path, content: object) -> Path:
+    path = folder / "file.yaml"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "pods"), [("pods-8", 8), ("pods-24", 24), ("deployments-40", 40), ("deployments-120", 120)]
+)
+def test_the_shipped_workloads_ask_for_as_many_pods_as_their_names_say(name: str, pods: int) -> None:
+    shipped = workload.load(name)
+    assert shipped.name == name
+    assert shipped.pods == pods
+    assert shipped.warmups >= 1
+
+
+def test_the_command_line_overrides_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path, {**GOOD, "repeats": 3})
+    assert workload.load(str(path), repeats=7).repeats == 7
+    assert workload.load(str(path)).repeats == 3
+
+
+def test_the_digest_changes_with_what_is_measured_and_not_with_how_often(tmp_path: Path) -> None:
+    digest = workload.load(str(written(tmp_path, GOOD))).digest()
+    for harmless in ({"repeats": 9}, {"warmups": 0}, {"description": "other"}):
+        assert workload.load(str(written(tmp_path, {**GOOD, **harmless}))).digest() == digest
+    for telling in ({"clients": 3}, {"image": "other:1"}, {"imagePullPolicy": "Never"}):
+        assert workload.load(str(written(tmp_path, {**GOOD, **telling}))).digest() != digest
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({**GOOD, "client": 3}, "client: unknown key; did you mean clients?"),
+        ({**GOOD, "limits": {"startSecond": 3}}, "limits.startSecond: unknown key; did you mean startSeconds?"),
+        ({**GOOD, "slo": {"zzz": 3}}, "slo.zzz: unknown key; known here: successRate,"),
+        ({**GOOD, "clients": 0}, "clients: input should be greater than or equal to 1, not 0"),
+        ({**GOOD, "replicas": 5}, "only deployments have replicas"),
+        ({**GOOD, "name": "Not a label"}, "small letters"),
+        ({**GOOD, "imagePullPolicy": "Always"}, "imagePullPolicy: input should be 'Never' or 'IfNotPresent'"),
+        ({k: v for k, v in GOOD.items() if k != "image"}, "image: missing"),
+        ("- a list", "must hold keys and values"),
+        ("a: [", "can't be read"),
+    ],
+)
+def test_a_workload_that_can_not_be_is_refused_by_its_path(tmp_path: Path, content: object, told: str) -> None:
+    with pytest.raises(UserError) as refusal:
+        workload.load(str(written(tmp_path, content)))
+    assert told in str(refusal.value)
+
+
+def test_an_unknown_workload_names_those_that_there_are() -> None:
+    with pytest.raises(UserError, match=r"deployments-40.*pods-8"):
+        workload.load("pods-9")
+
+
+def test_a_hosts_file_is_taken_with_any_facts(tmp_path: Path) -> None:
+    content = {
+        "kind": "nspawn",
+        "stack": "s",
+        "facts": {"cpus": 2, "deep": {"a": [1]}},
+        "hosts": [{**HOST, "sshConfig": "c"}],
+    }
+    hosts = load_hosts(written(tmp_path, content))
+    assert hosts.hosts[0].ssh_config == "c"
+    assert hosts.facts["deep"] == {"a": [1]}
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        ({**HOST, "addres": "x"}, "hosts[0].addres: unknown key; did you mean address?"),
+        ({**HOST, "role": "boss"}, "hosts[0].role: input should be 'controller' or 'worker'"),
+        ({**HOST, "port": 0}, "hosts[0].port"),
+        ({**HOST, "name": "-oProxyCommand=x"}, "hosts[0].name"),
+    ],
+)
+def test_a_host_that_can_not_be_is_refused_by_its_path(tmp_path: Path, host: object, told: str) -> None:
+    with pytest.raises(UserError) as refusal:
+        load_hosts(written(tmp_path, {"kind": "nspawn", "hosts": [host]}))
+    assert told in str(refusal.value)
+
+
+def test_steps_are_a_list_of_step_host_and_seconds(tmp_path: Path) -> None:
+    steps = load_steps(written(tmp_path, [{"step": "install", "host": "host-1", "seconds": 2.5, "more": 1}]))
+    assert steps[0].seconds == 2.5
+    with pytest.raises(UserError, match=r"\[0\]\.seconds"):
+        load_steps(written(tmp_path, [{"step": "install", "host": "host-1"}]))
+    with pytest.raises(UserError, match="can't be read"):
+        load_steps(tmp_path / "none.json")
