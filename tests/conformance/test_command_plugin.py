@@ -209,6 +209,17 @@ class TestInterrupt:
             os.kill(host, signal.SIGKILL)  # it would look for its engine after minutes only
         return took
 
+    def test_interrupted_once(self, stack: Stack, sleeper: Sleeper) -> None:
+        """One Ctrl-C asks the plugin to give up what runs; the state stays clean."""
+        pulumi = stack.start_up(local("a", create=sleeper.deaf_script))
+        sleeper.pids()
+        took = self.stop(pulumi, signal.SIGINT)
+        assert sleeper.gone_in(GONE_S)
+        assert took < PROMPT_S
+        assert "pending_operations" not in stack.state()
+        stack.up(local("a", create="echo again"))
+        assert stack.printed("a") == "again"
+
     @pytest.mark.parametrize("deaf", [False, True])
     def test_interrupted_twice(self, stack: Stack, sleeper: Sleeper, deaf: bool) -> None:
         """The second Ctrl-C ends the commands, and Pulumi at once."""

@@ -41,6 +41,7 @@ func (r process) run(ctx context.Context) error {
 	cmd.Stdout, cmd.Stderr = r.stdout, r.stderr
 	cmd.WaitDelay = outputGrace
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	theWatcher.ready()
 	if err := cmd.Start(); err != nil {
 		return err
 	}

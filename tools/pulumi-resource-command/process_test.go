@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -32,6 +33,13 @@ func pidsIn(t *testing.T, file string) []int {
 			pids = append(pids, pid)
 		}
 		return len(pids) == 2
+	})
+	t.Cleanup(func() { // leave nothing behind when a test fails
+		for _, pid := range pids {
+			if !gone(pid) {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
 	})
 	return pids
 }

@@ -37,8 +37,11 @@ var theWatcher watcher
 func (w *watcher) add(pgid int) { w.tell("add", pgid) }
 func (w *watcher) del(pgid int) { w.tell("del", pgid) }
 
+// ready starts the watcher. It comes before a command starts: a kill between
+// the two would leave the command.
+func (w *watcher) ready() { w.start.Do(w.launch) }
+
 func (w *watcher) tell(op string, pgid int) {
-	w.start.Do(w.launch)
 	if w.pipe == nil {
 		return // no shell: commands run unwatched
 	}
