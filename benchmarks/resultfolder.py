@@ -46,7 +46,7 @@ class ResultFolder:
         return write_whole(self.folder / name, text)
 
     def close(self) -> None:
-    """Closes the file of samples."""
+        """Closes the file of samples."""
         self._samples.close()
 
     def _set_earlier_run_aside(self) -> None:

@@ -74,7 +74,7 @@ class CallSample(Sample):
 
     @property
     def latency_ms(self) -> float:
-    """How long the call took."""
+        """How long the call took."""
         return (self.end_ns - self.start_ns) / 1e6
 
 
@@ -133,5 +133,5 @@ class Repeat(Sample):
 
     @property
     def success_share(self) -> float:
-    """Pods up / pods requested."""
+        """Pods up / pods requested."""
         return self.pods_succeeded / self.pods_requested

@@ -82,7 +82,7 @@ class ApiWatchSource:
         self._path = collection_path
 
     async def list(self) -> tuple[list[dict[str, Any]], str]:
-    """All objects and the list's resource version."""
+        """All objects and the list's resource version."""
         answer: Answer = await self._connection.get(self._path)
         if not answer.ok:
             raise OSError(answer.error)

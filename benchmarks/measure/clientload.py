@@ -21,7 +21,7 @@ class LoadMeter:
         self._start_phase: tuple[int, int] | None = None
 
     def start(self) -> None:
-    """Begins to count."""
+        """Begins to count."""
         self._wall_ns, self._cpu_ns = time.monotonic_ns(), time.process_time_ns()
         self._task = asyncio.create_task(self._tick())
 

@@ -39,7 +39,7 @@ class SeenPod:
 
     @property
     def gone(self) -> bool:
-    """Its deletion was seen."""
+        """Its deletion was seen."""
         return "deleted_seen" in self.stamps_ns
 
 
@@ -60,15 +60,15 @@ class PodTable:
         self._see(event["object"], message.stamp_ns, delayed=message.delayed, deleted=event["type"] == "DELETED")
 
     def up(self) -> int:
-    """How many pods are up."""
+        """How many pods are up."""
         return sum(pod.up for pod in self.pods.values())
 
     def hopeless(self) -> int:
-    """How many have failed for good."""
+        """How many have failed for good."""
         return sum(pod.ended and not pod.up for pod in self.pods.values())
 
     def alive(self) -> Iterable[SeenPod]:
-    """Pods whose deletion was not seen."""
+        """Pods whose deletion was not seen."""
         return (pod for pod in self.pods.values() if not pod.gone)
 
     def _relist(self, message: Relisted) -> None:

@@ -54,15 +54,15 @@ class Origin:
 
     @classmethod
     def now(cls) -> Origin:
-    """Reads both clocks."""
+        """Reads both clocks."""
         return cls(time.monotonic_ns(), time.time_ns())
 
     def since(self, stamp_ns: int) -> int:
-    """A monotonic stamp as time since the origin."""
+        """A monotonic stamp as time since the origin."""
         return stamp_ns - self.monotonic_ns
 
     def unix(self, stamp_ns: int) -> int:
-    """A monotonic stamp as time since 1970."""
+        """A monotonic stamp as time since 1970."""
         return self.unix_ns + stamp_ns - self.monotonic_ns
 
 
