@@ -8,9 +8,9 @@ import (
 )
 
 func TestOperationKeepsTheFractionOfItsTimeout(t *testing.T) {
+	start := time.Now()
 	ctx, done := newLife().operation(t.Context(), 0.25)
 	defer done()
-	start := time.Now()
 	<-ctx.Done()
 	if took := time.Since(start); took < 250*time.Millisecond || took > time.Second {
 		t.Errorf("took %s", took)
