@@ -1,0 +1,127 @@
+"""Pulumi's locks: a dead owner's is told from a living one's."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tools.setup import stacks
+from tools.setup.errors import SetupError
+from tools.setup.progress import Progress
+
+NO_PROCESS = 2**22 + 1
+"""Above the largest process id that Linux gives."""
+
+
+def _lock(state: Path, stack: str, pid: int, host: str = "") -> Path:
+    folder = state / ".pulumi" / "locks" / "organization" / "litelab" / stack
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{pid}.json"
+    content = {
+        "pid": pid,
+        "username": "root",
+        "hostname": host or socket.gethostname(),
+        "timestamp": "2026-01-01T00:00:00Z",
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.fixture
+def pulumi_process(tmp_path: Path) -> Iterator[int]:
+    """A living process that the kernel shows as pulumi."""
+    program = tmp_path / "pulumi"
+    sleep = shutil.which("sleep")
+    assert sleep
+    shutil.copy(sleep, program)
+    process = subprocess.Popen([str(program), "60"])
+    # The kernel names a process a moment after Popen returns.
+    until = time.monotonic() + 10
+    while Path(f"/proc/{process.pid}/comm").read_text() != "pulumi\n":
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    yield process.pid
+    process.kill()
+    process.wait()
+
+
+def test_no_locks_where_there_is_no_state(tmp_path: Path) -> None:
+    assert stacks.locks("my", tmp_path / "nothing") == []
+
+
+def test_a_gone_owner_is_dead(tmp_path: Path) -> None:
+    _lock(tmp_path, "my", NO_PROCESS)
+    assert [lock.is_dead for lock in stacks.locks("my", tmp_path)] == [True]
+
+
+def test_a_process_number_used_again_by_another_program_is_a_dead_owner(tmp_path: Path) -> None:
+    _lock(tmp_path, "my", os.getpid())
+    assert [lock.is_dead for lock in stacks.locks("my", tmp_path)] == [True]
+
+
+def test_a_living_pulumi_is_not_dead(tmp_path: Path, pulumi_process: int) -> None:
+    _lock(tmp_path, "my", pulumi_process)
+    assert [lock.is_dead for lock in stacks.locks("my", tmp_path)] == [False]
+
+
+def test_an_owner_on_another_machine_is_never_called_dead(tmp_path: Path) -> None:
+    _lock(tmp_path, "my", NO_PROCESS, host="elsewhere")
+    assert [lock.is_dead for lock in stacks.locks("my", tmp_path)] == [False]
+
+
+def test_a_living_owner_is_named_and_left_alone(
+    tmp_path: Path, pulumi_process: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _lock(tmp_path, "my", pulumi_process)
+    found = stacks.locks("my", tmp_path)
+    monkeypatch.setattr(stacks, "locks", lambda _: found)
+    monkeypatch.setattr(stacks, "pulumi", lambda *_: pytest.fail("touched a living owner's stack"))
+    with pytest.raises(SetupError, match=f"process {pulumi_process} of root"):
+        stacks.free(tmp_path, "my", Progress(tmp_path))
+    assert path.exists()
+
+
+def test_a_dead_owners_lock_is_cancelled_and_its_pending_steps_are_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _lock(tmp_path, "my", NO_PROCESS)
+    found = stacks.locks("my", tmp_path)
+    state = tmp_path / ".pulumi" / "stacks" / "litelab" / "my.json"
+    state.parent.mkdir(parents=True)
+    state.write_text(json.dumps({"checkpoint": {"latest": {"pending_operations": [{"type": "creating"}]}}}))
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(stacks, "STATE", tmp_path)
+    monkeypatch.setattr(stacks, "locks", lambda _: found)
+    monkeypatch.setattr(stacks, "pulumi", lambda _, *arguments: asked.append(arguments))
+    stacks.free(tmp_path, "my", Progress(tmp_path))
+    assert [call[0] for call in asked] == ["cancel", "refresh"]
+    assert "--clear-pending-creates" in asked[1]
+
+
+def test_state_and_passphrase_are_the_owners_alone_and_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / ".lab"
+    monkeypatch.setattr(stacks, "OWN", own)
+    monkeypatch.setattr(stacks, "STATE", own / "state")
+    stacks.prepare()
+    first = (own / "passphrase").read_text()
+    stacks.prepare()
+    assert (own / "passphrase").read_text() == first
+    assert len(first) > 40
+    modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in (own, own / "state", own / "passphrase")}
+    assert modes == {".lab": 0o700, "state": 0o700, "passphrase": 0o600}
+
+
+def test_an_unknown_lab_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="upstream-lab"):
+        stacks.create_from(tmp_path, "my", "no-such-lab", Progress(tmp_path))
