@@ -41,7 +41,9 @@ class Benchmarks(pulumi.ComponentResource):
             "access",
             scripts,
             "access.py",
-            stdin=pulumi.Output.secret(pulumi.Output.json_dumps({"kubeconfig": kubeconfig, "hosts": _hosts(args, hosts)})),
+            stdin=pulumi.Output.secret(
+                pulumi.Output.json_dumps({"kubeconfig": kubeconfig, "hosts": _hosts(args, hosts)})
+            ),
             secret=True,
             opts=inside,
         )

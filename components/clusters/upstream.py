@@ -133,9 +133,7 @@ class UpstreamCluster(pulumi.ComponentResource):
         self.register_outputs({"kubeconfig": self.kubeconfig, "version": self.version})
 
 
-def _input(
-    values: Mapping[str, str], host: Host, certificates: pulumi.Output[dict[str, Any]]
-) -> pulumi.Output[str]:
+def _input(values: Mapping[str, str], host: Host, certificates: pulumi.Output[dict[str, Any]]) -> pulumi.Output[str]:
     """A step's standard input: ``KEY=VALUE`` lines, ``---``, then the host's files."""
     lines = "".join(f"{key}={value}\n" for key, value in values.items())
     both = pulumi.Output.all(host.address, certificates)

@@ -68,7 +68,7 @@ class NspawnHosts(pulumi.ComponentResource):
                     "CPUS": str(args.cpus),
                     "MEMORY_MIB": str(args.memory_mib),
                 },
-                stdin=pairs.apply(lambda p, h=host: str(p["hosts"][h]["private"])),
+                stdin=_key(pairs, "hosts", host, "private"),
                 # A new subnet or image is a new machine.
                 triggers=[root_image().name, network.stdout],
                 opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[network, keys])),
@@ -77,15 +77,26 @@ class NspawnHosts(pulumi.ComponentResource):
                 Host(
                     name=host,
                     role=role,
-                    address=self.prefix.apply(lambda p, n=number: f"{p}.{FIRST_ADDRESS + n}"),
+                    address=pulumi.Output.concat(self.prefix, f".{FIRST_ADDRESS + number}"),
                     ssh=Ssh(
                         user="root",
                         port=22,
-                        private_key=pairs.apply(lambda p: str(p["client"]["private"])),
-                        host_key=pairs.apply(lambda p, h=host: str(p["hosts"][h]["public"])),
+                        private_key=_key(pairs, "client", "private"),
+                        host_key=_key(pairs, "hosts", host, "public"),
                     ),
                     identity=made.stdout,
                     made=made,
                 )
             )
         self.register_outputs({"prefix": self.prefix})
+
+
+def _key(pairs: pulumi.Output[dict[str, Any]], *path: str) -> pulumi.Output[str]:
+    """One key out of what ``keys.sh`` prints."""
+
+    def pick(value: Any) -> str:
+        for part in path:
+            value = value[part]
+        return str(value)
+
+    return pairs.apply(pick)

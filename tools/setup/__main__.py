@@ -79,7 +79,9 @@ def clean_cache(cache: Path) -> int:
         if path.is_dir() and not path.is_symlink() and not os.access(path, os.W_OK):
             path.chmod(0o755)
     remove([cache])
-    print(f"Removed {cache}: {size / 2**30:.1f} GiB that 'make setup' makes again. State and results in .lab/ are untouched.")
+    print(
+        f"Removed {cache}: {size / 2**30:.1f} GiB that 'make setup' makes again. State and results in .lab/ are untouched."
+    )
     return 0
 
 

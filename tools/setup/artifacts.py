@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from tools.setup import images
-from tools.setup.cache import key_of, keyed, link
+from tools.setup.cache import key_of, keyed, link, same_file
 
-BUSYBOX_LINKS = ("sh", "nc", "ping", "nslookup", "sleep", "cat", "echo", "true", "ls", "httpd", "date", "dd", "hostname", "ip", "env")
+BUSYBOX_LINKS = (
+    "sh",
+    "nc",
+    "ping",
+    "nslookup",
+    "sleep",
+    "cat",
+    "echo",
+    "true",
+    "ls",
+    "httpd",
+    "date",
+    "dd",
+    "hostname",
+    "ip",
+    "env",
+)
 
 
-def assemble(cache: Path, programs: Mapping[str, Path], node: Path, node_pin: Mapping[str, list[str]], names: Mapping[str, str]) -> Path:
+def assemble(
+    cache: Path, programs: Mapping[str, Path], node: Path, node_pin: Mapping[str, list[str]], names: Mapping[str, str]
+) -> Path:
     """The folder ``<cache>/artifacts/upstream``: ``bin/``, ``cni/``, ``images/``, ``manifest.json`` (path to SHA-256).
 
     Args:
@@ -27,23 +43,32 @@ def assemble(cache: Path, programs: Mapping[str, Path], node: Path, node_pin: Ma
         names: image to its full name.
     """
     # Each program's folder has its content key in its name.
-    key = key_of(*(p.parent.name for p in programs.values()), node.name, str(names), str(node_pin), Path(images.__file__), Path(__file__))
+    key = key_of(
+        *(p.parent.name for p in programs.values()),
+        node.name,
+        str(names),
+        str(node_pin),
+        Path(images.__file__),
+        Path(__file__),
+    )
 
     def make(folder: Path) -> None:
         for part in ("bin", "cni", "images"):
             (folder / part).mkdir()
         for name, program in programs.items():
             if name not in {"coredns", "pause"}:
-                _same_file(program, folder / "bin" / name)
+                same_file(folder / "bin" / name, program)
         for paths in node_pin.values():
             for path in paths:
                 source = node / "tree" / path
                 if source.is_file() and source.name != "busybox":
-                    _same_file(source, folder / ("cni" if "/cni/" in path else "bin") / source.name)
+                    same_file(folder / ("cni" if "/cni/" in path else "bin") / source.name, source)
         busybox = next(p for p in (node / "tree" / path for path in node_pin["busybox-static"]) if p.is_file())
         machine = platform.machine()
         images.write(folder / "images/pause.tar", names["pause"], {"pause": programs["pause"]}, ["/pause"], machine)
-        images.write(folder / "images/coredns.tar", names["coredns"], {"coredns": programs["coredns"]}, ["/coredns"], machine)
+        images.write(
+            folder / "images/coredns.tar", names["coredns"], {"coredns": programs["coredns"]}, ["/coredns"], machine
+        )
         tools: dict[str, Path | str] = {"bin/busybox": busybox, **{f"bin/{name}": "busybox" for name in BUSYBOX_LINKS}}
         images.write(folder / "images/busybox.tar", names["busybox"], tools, ["sh"], machine)
         manifest = {str(p.relative_to(folder)): _sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()}
@@ -52,13 +77,6 @@ def assemble(cache: Path, programs: Mapping[str, Path], node: Path, node_pin: Ma
     made = keyed(cache / "artifacts", "upstream", key, make)
     link(cache / "artifacts" / "upstream", made)
     return made
-
-
-def _same_file(source: Path, target: Path) -> None:
-    try:
-        os.link(source.resolve(), target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def _sha256(path: Path) -> str:

@@ -35,7 +35,9 @@ def apt_sources() -> list[Path]:
 def _is_of_the_distribution(path: Path) -> bool:
     """Whether a source has the release's main component: other people's repositories do not go into hosts."""
     code = release().get("VERSION_CODENAME", "")
-    text = "\n".join(line for line in path.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#"))
+    text = "\n".join(
+        line for line in path.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#")
+    )
     return bool(code) and code in text and " main" in text.replace(":", " ")
 
 
@@ -60,19 +62,25 @@ def root_image(cache: Path, pin: dict[str, Any], progress: Progress) -> Path:
             progress.run(
                 "rootfs",
                 [
-                    "mmdebstrap", "--variant=minbase", "--format=directory", f"--include={','.join(packages)}",
-                    "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
+                    "mmdebstrap",
+                    "--variant=minbase",
+                    "--format=directory",
+                    f"--include={','.join(packages)}",
+                    "--dpkgopt=path-exclude=/usr/share/doc/*",
+                    "--dpkgopt=path-exclude=/usr/share/man/*",
                     "--dpkgopt=path-exclude=/usr/share/locale/*",
-                    code, str(folder), *map(str, apt_sources()),
+                    code,
+                    str(folder),
+                    *map(str, apt_sources()),
                 ],
                 hint=_hint,
             )
             # What is the machine's, not the image's: its resolver, identity, keys, and where its packages came from.
             for path in ("etc/resolv.conf", "etc/machine-id", "etc/hostname", "etc/apt/sources.list", *_keys(folder)):
                 (folder / path).unlink(missing_ok=True)
-            for path in (folder / "etc/apt/sources.list.d", folder / "var/lib/apt/lists"):
-                shutil.rmtree(path, ignore_errors=True)
-                path.mkdir()
+            for lists in (folder / "etc/apt/sources.list.d", folder / "var/lib/apt/lists"):
+                shutil.rmtree(lists, ignore_errors=True)
+                lists.mkdir()
             (folder / "etc/machine-id").touch()
 
     image = keyed(cache / "rootfs", name, key, make)
@@ -89,7 +97,9 @@ def _hint(log: str) -> str:
         return "The mirror has no such package: on Ubuntu, 'add-apt-repository universe' and 'apt-get update' bring the rest."
     if "Temporary failure resolving" in log or "Could not connect" in log or "Failed to fetch" in log:
         return "The package mirror was not reached: 'apt-get update' says why. Run the same command again when it is."
-    return "'make doctor' says whether the kernel can mount what it needs. Run the same command again when that is mended."
+    return (
+        "'make doctor' says whether the kernel can mount what it needs. Run the same command again when that is mended."
+    )
 
 
 def node_files(cache: Path, pin: dict[str, list[str]], progress: Progress) -> Path:
@@ -102,12 +112,17 @@ def node_files(cache: Path, pin: dict[str, list[str]], progress: Progress) -> Pa
         downloads.mkdir()
         with progress.step("container runtime", "download"):
             # apt verifies each package against the mirror's signed list.
-            progress.run("node-packages", ["apt-get", "-o", "APT::Sandbox::User=root", "download", *wanted], cwd=downloads, hint=_hint)
+            progress.run(
+                "node-packages",
+                ["apt-get", "-o", "APT::Sandbox::User=root", "download", *wanted],
+                cwd=downloads,
+                hint=_hint,
+            )
             for package in sorted(downloads.glob("*.deb")):
                 progress.run("node-unpack", ["dpkg-deb", "-x", str(package), str(folder / "tree")])
-        for package in wanted:
-            if not any((folder / "tree" / path).is_file() for path in pin[package]):
-                msg = f"The package {package} has none of {', '.join(pin[package])}: {release().get('PRETTY_NAME')} packs it in another way than Debian 12."
+        for name in wanted:
+            if not any((folder / "tree" / path).is_file() for path in pin[name]):
+                msg = f"The package {name} has none of {', '.join(pin[name])}: {release().get('PRETTY_NAME')} packs it in another way than Debian 12."
                 raise SetupError(msg)
         shutil.rmtree(downloads)
 

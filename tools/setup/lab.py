@@ -35,9 +35,16 @@ def up(cache: Path, stack: str, progress: Progress) -> int:
         return code
     results = sorted((OWN / "results" / stack).glob("latest-*"))
     if results:
-        subprocess.run([str(cache / "venv/bin/python3"), "-m", "benchmarks", "show", *map(str, results)], cwd=PROJECT, env=environment, check=False)
+        subprocess.run(
+            [str(cache / "venv/bin/python3"), "-m", "benchmarks", "show", *map(str, results)],
+            cwd=PROJECT,
+            env=environment,
+            check=False,
+        )
         print(f"Raw results: {(OWN / 'results' / stack).relative_to(PROJECT)}/")
-    print(f"Lab {stack} is up after {time.monotonic() - began:.0f} s. 'make kubeconfig STACK={stack}', 'make ssh STACK={stack} HOST=host-1', 'make destroy STACK={stack}'.")
+    print(
+        f"Lab {stack} is up after {time.monotonic() - began:.0f} s. 'make kubeconfig STACK={stack}', 'make ssh STACK={stack} HOST=host-1', 'make destroy STACK={stack}'."
+    )
     return 0
 
 
@@ -62,16 +69,29 @@ def status(cache: Path, stack: str) -> int:
         return 0
     held = ", ".join(f"process {lock.pid}" for lock in stacks.locks(stack))
     print(f"{stack}: up{f', in use by {held}' if held else ''}")
-    hosts = [line.split()[1] for line in (run / "ssh_config").read_text(encoding="utf-8").splitlines() if line.startswith("Host host-")]
+    hosts = [
+        line.split()[1]
+        for line in (run / "ssh_config").read_text(encoding="utf-8").splitlines()
+        if line.startswith("Host host-")
+    ]
     for host in hosts:
         seen = subprocess.run(
             ["ssh", "-F", str(run / "ssh_config"), host, "uptime -p; systemctl is-system-running"],
-            capture_output=True, text=True, check=False, timeout=20, stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=20,
+            stdin=subprocess.DEVNULL,
         )
         print(f"  {host}: {', '.join(seen.stdout.split(chr(10))).strip(', ') or seen.stderr.strip()}")
     if (run / "kubeconfig").exists():
         kubectl = cache / "artifacts/upstream/bin/kubernetes"
-        subprocess.run(["kubectl", "get", "nodes", "-o", "wide", "--kubeconfig", str(run / "kubeconfig")], executable=kubectl, check=False, timeout=30)
+        subprocess.run(
+            ["kubectl", "get", "nodes", "-o", "wide", "--kubeconfig", str(run / "kubeconfig")],
+            executable=kubectl,
+            check=False,
+            timeout=30,
+        )
     return 0
 
 
@@ -92,12 +112,19 @@ def bench(cache: Path, stack: str, workload: str, repeats: str) -> int:
     kubeconfig(stack)
     steps = sorted(run.glob("benchmark-*/run.sh"), key=lambda p: p.stat().st_mtime)
     environment = {**stacks.environment(cache), "REPEATS": repeats}
-    code = subprocess.run([str(steps[-1]), "create", workload], cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL, check=False).returncode
+    code = subprocess.run(
+        [str(steps[-1]), "create", workload], cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL, check=False
+    ).returncode
     hand_over(OWN)
     if code != 0:
         return code
     latest = OWN / "results" / stack / f"latest-{Path(workload).stem}"
-    return subprocess.run([str(cache / "venv/bin/python3"), "-m", "benchmarks", "show", str(latest)], cwd=PROJECT, env=environment, check=False).returncode
+    return subprocess.run(
+        [str(cache / "venv/bin/python3"), "-m", "benchmarks", "show", str(latest)],
+        cwd=PROJECT,
+        env=environment,
+        check=False,
+    ).returncode
 
 
 def _known(stack: str) -> None:
@@ -110,7 +137,10 @@ def _pulumi(cache: Path, verb: str, stack: str, environment: dict[str, str]) -> 
     """Run Pulumi in the foreground. Ctrl-C reaches it through the terminal; this process waits for its end."""
     command = [str(cache / "bin" / "pulumi"), verb, "--yes", "--skip-preview", "--suppress-outputs", "--stack", stack]
     process = subprocess.Popen(command, cwd=PROJECT, env=environment)
-    previous = signal.signal(signal.SIGINT, lambda *_: print("\nStopping after the steps that run; Ctrl-C again stops them too.", file=sys.stderr))
+    previous = signal.signal(
+        signal.SIGINT,
+        lambda *_: print("\nStopping after the steps that run; Ctrl-C again stops them too.", file=sys.stderr),
+    )
     signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
     try:
         return process.wait()

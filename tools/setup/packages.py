@@ -18,7 +18,10 @@ def missing(wanted: Mapping[str, str]) -> list[str]:
         msg = "Litelab sets itself up on Debian and Ubuntu, and this machine has no dpkg. Use a Debian 12 or Ubuntu machine or VM."
         raise SetupError(msg)
     shown = subprocess.run(
-        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *wanted], capture_output=True, text=True, check=False
+        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *wanted],
+        capture_output=True,
+        text=True,
+        check=False,
     ).stdout
     installed = {line.split()[0] for line in shown.splitlines() if line.endswith(" installed")}
     return [name for name in wanted if name not in installed and not _provided(name)]
@@ -55,4 +58,8 @@ def install(wanted: Mapping[str, str], progress: Progress) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with progress.step("Debian packages", "download"):
         progress.run("apt-update", ["apt-get", "update", "-qq"], environment=environment)
-        progress.run("apt-install", ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *names], environment=environment)
+        progress.run(
+            "apt-install",
+            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *names],
+            environment=environment,
+        )

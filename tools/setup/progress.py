@@ -88,7 +88,13 @@ class Progress:
         with log.open("w", encoding="utf-8") as file:
             try:
                 code = subprocess.run(
-                    command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, check=False
+                    command,
+                    cwd=cwd,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    check=False,
                 ).returncode
             except OSError as error:
                 msg = f"{name}: {command[0]} can't be run: {error.strerror}. 'make doctor' says what is missing."

@@ -64,7 +64,11 @@ def pulumi(cache: Path, *arguments: str) -> str:
     """
     done = subprocess.run(
         [str(cache / "bin" / "pulumi"), *arguments, "--non-interactive", "--cwd", str(PROJECT)],
-        env=environment(cache), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+        env=environment(cache),
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
     )
     if done.returncode != 0:
         msg = f"pulumi {' '.join(arguments)}: {' '.join(done.stderr.split()) or 'failed without a word'}"
@@ -121,7 +125,13 @@ def locks(stack: str, state: Path = STATE) -> list[Lock]:
         except (OSError, ValueError):
             content = {}
         found.append(
-            Lock(path, int(content.get("pid", -1)), str(content.get("hostname", "")), str(content.get("username", "")), str(content.get("timestamp", "")))
+            Lock(
+                path,
+                int(content.get("pid", -1)),
+                str(content.get("hostname", "")),
+                str(content.get("username", "")),
+                str(content.get("timestamp", "")),
+            )
         )
     return found
 
@@ -142,7 +152,9 @@ def free(cache: Path, stack: str, progress: Progress) -> None:
         )
         raise SetupError(msg)
     if held:
-        progress.say(f"  the last run of stack {stack} (process {held[0].pid}) ended without giving its lock back; taking it")
+        progress.say(
+            f"  the last run of stack {stack} (process {held[0].pid}) ended without giving its lock back; taking it"
+        )
         pulumi(cache, "cancel", "--yes", "--stack", stack)
     if _pending(stack):
         progress.say("  and left steps half done; the next lines do them again")

@@ -58,6 +58,12 @@ choose_prefix() {
   die "no free /24 in 10.87.0.0/16, 10.139.0.0/16, 172.29.0.0/16 or 192.168.0.0/16: routes of this machine cover them. Name one that is free as hosts.subnet in the lab's file in stacks/."
 }
 
+undo() {
+  local code=$?
+  (delete) || true
+  exit "$code"
+}
+
 create() {
   local checkout
   checkout=$(cd "$RUN/../../.." && pwd)
@@ -78,7 +84,7 @@ create() {
   fi
   load_lab
   # A half-made network would be known to no state: nothing of it stays.
-  trap 'code=$?; [ "$code" -eq 0 ] || (delete) || true' EXIT
+  trap undo EXIT
   clear_links
   ip netns add "$LAB_NS"
   ip link add "$UPLINK" type veth peer name uplink netns "$LAB_NS"
@@ -188,7 +194,7 @@ delete() {
   machine_unlock
   rm -f "$RUN/lab.env" "$RUN/ssh_config" "$RUN/steps.jsonl" "$RUN/slirp4netns.log"
   rmdir "$RUN/hosts" 2>/dev/null || true
-  if ip netns list | grep -q "^$LAB_NS\b" || ip link show "$UPLINK" >/dev/null 2>&1; then
+  if ip netns list 2>/dev/null | grep -q "^$LAB_NS\b" || ip link show "$UPLINK" >/dev/null 2>&1; then
     die "destroy could not remove the namespace $LAB_NS or the link $UPLINK; 'ip netns del $LAB_NS' says why."
   fi
 }

@@ -35,7 +35,7 @@ known() { # known RUN: its Pulumi state has nspawn hosts, or is being changed
 hosts_of() { # hosts_of LAB_ID RUN
   {
     for f in "$REGISTRY/labs/$1"/host-*.pid; do [ ! -e "$f" ] || basename "$f" .pid; done
-    ip netns list | sed -nE "s/^litelab-$1-(host-[0-9]+).*/\1/p"
+    ip netns list 2>/dev/null | sed -nE "s/^litelab-$1-(host-[0-9]+).*/\1/p"
     find /sys/fs/cgroup -maxdepth 4 -type d -path "*/litelab/$1/host-*" -printf '%f\n' 2>/dev/null || true
     [ ! -d "${2:-/nonexistent}/hosts" ] || find "$2/hosts" -maxdepth 1 -mindepth 1 -type d -printf '%f\n'
   } | sort -u

@@ -12,7 +12,7 @@ a lab lives for days.
 from __future__ import annotations
 
 import base64
-import datetime
+import datetime as dt
 import gzip
 import io
 import ipaddress
@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-VALID = datetime.timedelta(days=365)
+VALID = dt.timedelta(days=365)
 PKI = "etc/kubernetes/pki"
 
 
@@ -55,14 +55,14 @@ def _name(common_name: str, organization: str | None = None) -> x509.Name:
 def authority(common_name: str) -> Pair:
     """A certificate authority of its own."""
     key = ec.generate_private_key(ec.SECP256R1())
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(_name(common_name))
         .issuer_name(_name(common_name))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=5))
+        .not_valid_before(now - dt.timedelta(minutes=5))
         .not_valid_after(now + VALID)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -94,7 +94,7 @@ def issue(ca: Pair, common_name: str, organization: str | None = None, names: tu
         msg = "the authority's key is not an elliptic curve key"
         raise TypeError(msg)
     key = ec.generate_private_key(ec.SECP256R1())
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     uses = [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if names else [])]
     builder = (
         x509.CertificateBuilder()
@@ -102,8 +102,8 @@ def issue(ca: Pair, common_name: str, organization: str | None = None, names: tu
         .issuer_name(issuer.subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=5))
-        .not_valid_after(now + VALID - datetime.timedelta(hours=1))
+        .not_valid_before(now - dt.timedelta(minutes=5))
+        .not_valid_after(now + VALID - dt.timedelta(hours=1))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(authority=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
@@ -184,7 +184,7 @@ def host_files(request: dict[str, Any]) -> dict[str, str]:
     if request["role"] == "controller":
         here = "https://127.0.0.1:6443"
         domain = "kubernetes.default.svc.cluster.local"
-        dns = tuple(domain.rsplit(".", n)[0] for n in (4, 3, 2)) + (domain,)
+        dns = (*(domain.rsplit(".", n)[0] for n in (4, 3, 2)), domain)
         names = (name, address, "127.0.0.1", "localhost", str(request["serviceAddress"]), *dns)
         add("apiserver", issue(ca, "kube-apiserver", None, names))
         add("kubelet-client", issue(ca, "kube-apiserver-kubelet-client", "system:masters"))

@@ -12,7 +12,7 @@ systemctl disable -q --now containerd 2>/dev/null || true
 pkill -KILL -f "^$BASE/bin/containerd-shim" 2>/dev/null || true
 awk '$5 ~ "^/(run/containerd|var/lib/kubelet|run/netns)/" { print $5 }' /proc/self/mountinfo | sort -r | xargs -r umount -l 2>/dev/null || true
 for link in cni0 flannel.1; do ip link del "$link" 2>/dev/null || true; done
-for namespace in $(ip netns list | awk '/^cni-/ { print $1 }'); do ip netns del "$namespace" 2>/dev/null || true; done
+for namespace in $(ip netns list 2>/dev/null | awk '/^cni-/ { print $1 }'); do ip netns del "$namespace" 2>/dev/null || true; done
 for table in nat filter mangle; do
   iptables-save -t "$table" 2>/dev/null | grep -vE 'KUBE-|FLANNEL|CNI-' | iptables-restore -T "$table" 2>/dev/null || true
 done
