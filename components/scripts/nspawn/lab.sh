@@ -35,8 +35,9 @@ host_lock() {
   flock -w "${LOCK_TIMEOUT_S:-120}" 8 || die "host $1: another step has held its lock for ${LOCK_TIMEOUT_S:-120} s; 'fuser $RUN/hosts/$1.lock' names the process."
 }
 
-# uplink_of LAB_ID: the link on this machine, at most 15 characters.
-uplink_of() { printf '%s-%s' "$(printf %s "${1%-*}" | cut -c1-8)" "${1##*-}"; }
+# uplink_of LAB_ID: the link on this machine, at most 15 characters. Its hash is of the whole id: stacks of one checkout
+# may begin alike.
+uplink_of() { printf '%s-%s' "$(printf %s "$1" | cut -c1-8)" "$(printf %s "$1" | sha256sum | cut -c1-6)"; }
 
 # load_lab: LAB_ID, PREFIX (first three numbers of the /24), and the names made from them.
 load_lab() {
