@@ -31,4 +31,4 @@ def _values() -> dict[str, Any]:
     """Every ``litelab:`` key of the stack, typed as YAML would type it."""
     prefix = f"{pulumi.get_project()}:"
     raw: Mapping[str, Any] = {k: v for k, v in pulumi.runtime.config.CONFIG.get().items() if k.startswith(prefix)}
-    return {key.removeprefix(prefix): settings.typed(value) for key, value in raw.items()}
+    return {(name := key.removeprefix(prefix)): settings.typed(name, value) for key, value in raw.items()}

@@ -122,8 +122,8 @@ def _overrides(stack: str) -> dict[str, object]:
         raise settings.SettingsError(msg)
     values = {}
     for key, entry in json.loads(shown.stdout).items():
-        text = entry.get("value", "")
-        values[key.removeprefix("litelab:")] = entry.get("objectValue", settings.typed(text))
+        name = key.removeprefix("litelab:")
+        values[name] = entry["objectValue"] if "objectValue" in entry else settings.typed(name, entry.get("value", ""))
     return values
 
 

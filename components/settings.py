@@ -64,6 +64,17 @@ class LabSettings(_Settings):
     )
     repeats: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="Measured repeats of each workload")
 
+    @field_validator("workloads")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        # Each is one resource, named after it with a hyphen for a slash.
+        names = [workload.replace("/", "-") for workload in value]
+        twice = sorted({w for w, n in zip(value, names, strict=True) if names.count(n) > 1})
+        if twice:
+            msg = f"each workload is measured once, by one step of its name, and {' and '.join(twice)} would share one; repeats says how often"
+            raise ValueError(msg)
+        return value
+
     @model_validator(mode="after")
     def _something_runs_workloads(self) -> LabSettings:
         if self.workers == 0 and not self.controller_runs_workloads:
@@ -128,9 +139,18 @@ def parse(content: Mapping[str, Any], where: str) -> LabSettings:
         raise SettingsError(msg) from None
 
 
-def typed(value: Any) -> Any:
-    """A configuration value as YAML would read it; Pulumi keeps all of them as text."""
-    return yaml.safe_load(value) if isinstance(value, str) and value else value
+def typed(key: str, value: Any) -> Any:
+    """The value of configuration ``litelab:<key>`` as YAML would read it; Pulumi keeps all of them as text.
+
+    Raises:
+        SettingsError: it is no YAML.
+    """
+    try:
+        return yaml.safe_load(value) if isinstance(value, str) and value else value
+    except yaml.YAMLError as error:
+        why = " ".join(str(error).split())
+        msg = f"litelab:{key}: its value in the stack's configuration is not YAML: {why}. Nothing was made."
+        raise SettingsError(msg) from error
 
 
 def _explain(error: dict[str, Any]) -> str:
