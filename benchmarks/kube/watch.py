@@ -103,6 +103,9 @@ class ApiWatchSource:
                 yield b""  # the stream is open
                 while chunk := await response.content.readany():
                     yield chunk
+        except aiohttp.ClientPayloadError as error:
+            msg = "the stream broke off"
+            raise OSError(msg) from error
         except aiohttp.ClientError as error:
             msg = f"{type(error).__name__}: {error}"
             raise OSError(msg) from error

@@ -7,10 +7,11 @@ import contextlib
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from benchmarks import resultfolder
 from benchmarks.fingerprint import Fingerprint, bare_fingerprint, take_fingerprint
@@ -100,10 +101,20 @@ async def _measure(
                 break
     finally:
         # Only now, and all at once: a namespace takes 5 s and more to go, and its going would disturb the next repeat.
-        state.errors += await namespaces.delete_standing()
+        state.errors += await _to_its_end(namespaces.delete_standing())
     if lab:
         hosts = after_run(before, await probe_hosts(lab.hosts))
         state.fingerprint = state.fingerprint.model_copy(update={"hosts": hosts})
+
+
+async def _to_its_end(cleanup: Coroutine[Any, Any, list[str]]) -> list[str]:
+    """Lets a cleanup finish even when the run is interrupted meanwhile; the interruption is passed on after it."""
+    task = asyncio.ensure_future(cleanup)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 def _told(repeat: Repeat, workload: Workload) -> str:

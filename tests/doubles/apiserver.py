@@ -35,11 +35,13 @@ class Faults:
 
 
 class ApiServer:
-    """State and handlers. `pod_seconds` is how long a pod takes to start."""
+    """State and handlers. `pod_seconds` is how long a pod takes to start, `namespace_seconds` a namespace to go."""
 
-    def __init__(self, faults: Faults | None = None, pod_seconds: float = 0.05) -> None:
+    def __init__(self, faults: Faults | None = None, pod_seconds: float = 0.05, namespace_seconds: float = 0.0) -> None:
         self.faults = faults or Faults()
         self.pod_seconds = pod_seconds
+        self.namespace_seconds = namespace_seconds
+        self.namespaces_asked_to_go = 0
         self.version = 100
         self.namespaces: dict[str, dict[str, Any]] = {}
         self.namespaces_ever: list[str] = []
@@ -125,13 +127,19 @@ class ApiServer:
 
     async def _delete_namespace(self, request: web.Request) -> web.Response:
         name = request.match_info["ns"]
+        self.namespaces_asked_to_go += 1
         if self.faults.keep_namespaces:
             condition = {"status": "True", "message": "Some content in the namespace has finalizers remaining"}
             self.namespaces[name]["status"] = {"conditions": [condition]}
-        elif self.namespaces.pop(name, None):
-            for key in [key for key in self.pods if key[0] == name]:
-                self._change("DELETED", self.pods.pop(key))
+        else:
+            self._spawn(self._end_namespace(name))
         return web.json_response({})
+
+    async def _end_namespace(self, name: str) -> None:
+        for key in [key for key in self.pods if key[0] == name]:
+            self._change("DELETED", self.pods.pop(key))
+        await asyncio.sleep(self.namespace_seconds)
+        self.namespaces.pop(name, None)
 
     # -- pods -----------------------------------------------------------------------------------------------------
 

@@ -232,7 +232,10 @@ def _abandoned(pid: str, started: str, machine: str | None = None) -> dict[str, 
 
 
 async def _command(
-    folder: Path, act: Callable[[asyncio.subprocess.Process], object], server: ApiServer
+    folder: Path,
+    act: Callable[[asyncio.subprocess.Process], object],
+    server: ApiServer,
+    when: Callable[[ApiServer], bool] = lambda server: len(server.pods) == 8,
 ) -> tuple[int, str]:
     async with serving(server, folder / "kubeconfig"):
         process = await asyncio.create_subprocess_exec(
@@ -242,7 +245,7 @@ async def _command(
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        while process.returncode is None and len(server.pods) < 8:  # noqa: ASYNC110 - of another process
+        while process.returncode is None and not when(server):  # noqa: ASYNC110 - of another process
             await asyncio.sleep(0.02)
         act(process)
         output, _ = await asyncio.wait_for(process.communicate(), 60)
@@ -264,6 +267,16 @@ def test_an_interrupted_run_removes_its_namespaces_and_keeps_its_samples(
     result = load_result(tmp_path / "out")
     assert not result.complete
     assert len(result.repeats[0].pods) == 8
+
+
+def test_an_interruption_during_the_cleanup_does_not_break_it_off(tmp_path: Path) -> None:
+    server = ApiServer(namespace_seconds=1.5)
+    interrupt = lambda process: process.send_signal(signal.SIGTERM)  # noqa: E731
+    code, output = asyncio.run(_command(tmp_path, interrupt, server, lambda server: server.namespaces_asked_to_go > 0))
+    assert code == 1
+    assert "Traceback" not in output
+    assert server.namespaces == {}
+    assert load_result(tmp_path / "out").summary.pods_succeeded == 8
 
 
 def test_a_good_command_ends_with_two_short_lines(tmp_path: Path) -> None:
