@@ -203,7 +203,7 @@ def test_a_namespace_that_stays_is_an_error_with_the_servers_reason_and_the_samp
 
 def test_a_dead_runs_namespaces_are_removed_first(tmp_path: Path) -> None:
     server = ApiServer()
-    server.namespaces["bench-dead-1"] = _abandoned(pid="1", started="no such start")
+    server.namespaces["bench-dead-1"] = _abandoned("bench-dead-1", pid="1", started="no such start")
     run(tmp_path, pods(), server)
     assert server.namespaces == {}
 
@@ -211,7 +211,7 @@ def test_a_dead_runs_namespaces_are_removed_first(tmp_path: Path) -> None:
 def test_a_living_run_on_the_same_cluster_is_not_disturbed(tmp_path: Path) -> None:
     server = ApiServer()
     started = Path("/proc/1/stat").read_text().rpartition(")")[2].split()[19]
-    server.namespaces["bench-alive-1"] = _abandoned(pid="1", started=started)
+    server.namespaces["bench-alive-1"] = _abandoned("bench-alive-1", pid="1", started=started)
     result = run(tmp_path, pods(), server)
     assert "another run is measuring" in (result.error or "")
     assert list(server.namespaces) == ["bench-alive-1"]
@@ -219,16 +219,15 @@ def test_a_living_run_on_the_same_cluster_is_not_disturbed(tmp_path: Path) -> No
 
 def test_another_machines_namespaces_are_left_alone(tmp_path: Path) -> None:
     server = ApiServer()
-    server.namespaces["bench-other-1"] = _abandoned(pid="1", started="x", machine="elsewhere")
+    server.namespaces["bench-other-1"] = _abandoned("bench-other-1", pid="1", started="x", machine="elsewhere")
     assert run(tmp_path, pods(), server).summary.outcome.verdict == "good"
     assert list(server.namespaces) == ["bench-other-1"]
 
 
-def _abandoned(pid: str, started: str, machine: str | None = None) -> dict[str, Any]:
+def _abandoned(name: str, *, pid: str, started: str, machine: str | None = None) -> dict[str, Any]:
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     owner = {"machine": machine or f"{os.uname().nodename}/{boot}", "pid": pid, "started": started}
-    annotations = {"litelab.dev/bench-owner": json.dumps(owner)}
-    return {"metadata": {"name": f"bench-{'alive' if started.isdigit() else 'dead'}-1", "annotations": annotations}}
+    return {"metadata": {"name": name, "annotations": {"litelab.dev/bench-owner": json.dumps(owner)}}}
 
 
 async def _command(
