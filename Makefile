@@ -50,7 +50,8 @@ check: ## format, lint, types, shell, unit and graph tests
 	@$(ENV) ruff format --check . && ruff check . && mypy && shellcheck -x $(SHELLS) && pytest -n 2 tests/unit tests/graph
 
 conformance: ## the command plugin against what pulumi-command promises
-	@$(ENV) pytest tests/conformance
+	@$(SETUP) setup --group tests
+	@$(ENV) LITELAB_SSHD=$${LITELAB_SSHD:-$$(command -v sshd || echo $(CURDIR)/tests/conformance/sshd-of-root-image.sh)} pytest tests/conformance
 
 test: ## everything, with a real lab; under an hour from nothing
 	@tests/run-all.sh

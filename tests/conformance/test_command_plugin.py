@@ -17,7 +17,15 @@ from tests.conformance.stack import Sleeper, Stack, alive, children, copy, local
 # for a busy machine.
 GONE_S = 2.5
 # Pulumi kills a plugin that has not ended after 5 s: less means that it did.
-PROMPT_S = 4.0
+# A busy machine is given more, by how long it takes for an update of nothing.
+PROMPT_S = 3.0
+
+
+def promptly_s(stack: Stack) -> float:
+    """How long an end without any wait may take here and now, in seconds."""
+    started = time.monotonic()
+    stack.up()
+    return PROMPT_S + 1.5 * (time.monotonic() - started)
 
 
 class TestLocalCommand:
@@ -177,6 +185,7 @@ class TestTimeout:
     @pytest.mark.parametrize("verb", ["create", "update", "delete"])
     def test_ends_the_command(self, stack: Stack, sleeper: Sleeper, verb: str) -> None:
         """Each verb has its own limit, and it ends the children too."""
+        prompt_s = promptly_s(stack)
         scripts: dict[str, Any] = {"create": "true", "update": "true", "delete": "true"}
         scripts[verb] = sleeper.deaf_script if verb == "create" else sleeper.script
         resource = local("a", opts={"custom_timeouts": {verb: "1.5s"}}, **scripts)
@@ -187,7 +196,7 @@ class TestTimeout:
             resource["args"]["stdin"] = "new"
         done = stack.try_up(*([] if verb == "delete" else [resource]))
         assert done.returncode != 0
-        assert 1.5 <= time.monotonic() - started < 1.5 + PROMPT_S
+        assert 1.5 <= time.monotonic() - started < 1.5 + prompt_s
         assert "timeout of 1.5s" in done.stdout
         assert sleeper.gone_in(0.1)
 
@@ -211,11 +220,12 @@ class TestInterrupt:
 
     def test_interrupted_once(self, stack: Stack, sleeper: Sleeper) -> None:
         """One Ctrl-C asks the plugin to give up what runs; the state stays clean."""
+        prompt_s = promptly_s(stack)
         pulumi = stack.start_up(local("a", create=sleeper.deaf_script))
         sleeper.pids()
         took = self.stop(pulumi, signal.SIGINT)
         assert sleeper.gone_in(GONE_S)
-        assert took < PROMPT_S
+        assert took < prompt_s
         assert "pending_operations" not in stack.state()
         stack.up(local("a", create="echo again"))
         assert stack.printed("a") == "again"
@@ -223,19 +233,21 @@ class TestInterrupt:
     @pytest.mark.parametrize("deaf", [False, True])
     def test_interrupted_twice(self, stack: Stack, sleeper: Sleeper, deaf: bool) -> None:
         """The second Ctrl-C ends the commands, and Pulumi at once."""
+        prompt_s = promptly_s(stack)
         pulumi = stack.start_up(local("a", create=sleeper.deaf_script if deaf else sleeper.script))
         sleeper.pids()
         took = self.stop(pulumi, signal.SIGINT, signal.SIGINT)
         assert sleeper.gone_in(GONE_S)
-        assert took < PROMPT_S
+        assert took < prompt_s
 
     def test_terminated(self, stack: Stack, sleeper: Sleeper) -> None:
         """So does SIGTERM, sent as service managers do: until it ends."""
+        prompt_s = promptly_s(stack)
         pulumi = stack.start_up(local("a", create=sleeper.script))
         sleeper.pids()
         took = self.stop(pulumi, signal.SIGTERM, signal.SIGTERM)
         assert sleeper.gone_in(GONE_S)
-        assert took < PROMPT_S
+        assert took < prompt_s
 
     def test_engine_killed(self, stack: Stack, sleeper: Sleeper) -> None:
         """A killed engine cannot tell anybody."""
@@ -249,6 +261,7 @@ class TestInterrupt:
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
     def test_plugin_stopped(self, stack: Stack, sleeper: Sleeper, number: signal.Signals) -> None:
         """Nor can a killed plugin."""
+        prompt_s = promptly_s(stack)
         pulumi = stack.start_up(local("a", create=sleeper.script))
         sleeper.pids()
         plugins = children(pulumi.pid, "pulumi-resource")
@@ -256,14 +269,15 @@ class TestInterrupt:
         for pid in plugins:
             subprocess.run(["kill", f"-{number.value}", str(pid)], check=True)
         assert sleeper.gone_in(GONE_S)
-        assert pulumi.wait(PROMPT_S) != 0
+        assert pulumi.wait(prompt_s) != 0
 
     def test_error_elsewhere_does_not_delay_the_end(self, stack: Stack) -> None:
         """A failed command ends the update without a wait."""
+        prompt_s = promptly_s(stack)
         started = time.monotonic()
         done = stack.try_up(local("a", create="sleep 0.5"), local("b", create="exit 1"))
         assert done.returncode != 0
-        assert time.monotonic() - started < PROMPT_S
+        assert time.monotonic() - started < prompt_s
 
 
 class TestRemoteCommand:
@@ -350,6 +364,7 @@ class TestRemoteCommand:
 
     def test_timeout_bounds_the_dial(self, stack: Stack, server: sshd.Sshd) -> None:
         """A host that never answers is given up when the time is over."""
+        prompt_s = promptly_s(stack)
         started = time.monotonic()
         done = stack.try_up(
             remote(
@@ -361,7 +376,7 @@ class TestRemoteCommand:
         )
         assert done.returncode != 0
         assert "refused" in done.stdout
-        assert 1.5 <= time.monotonic() - started < 1.5 + PROMPT_S
+        assert 1.5 <= time.monotonic() - started < 1.5 + prompt_s
 
     def test_wrong_host_key_is_refused(self, stack: Stack, server: sshd.Sshd, tmp_path: Path) -> None:
         """Another host's key ends the attempt at once."""
@@ -411,11 +426,12 @@ class TestRemoteCommand:
         signals: tuple[signal.Signals, ...],
     ) -> None:
         """Neither an interrupt nor a killed engine leaves it running."""
+        prompt_s = promptly_s(stack)
         pulumi = stack.start_up(remote("a", connection=server.connection(), create=sleeper.script))
         sleeper.pids()
         took = TestInterrupt().stop(pulumi, *signals)
         assert sleeper.gone_in(GONE_S)
-        assert took < PROMPT_S
+        assert took < prompt_s
 
     @pytest.mark.slow
     def test_background_child_does_not_hold_the_command(self, stack: Stack, server: sshd.Sshd, tmp_path: Path) -> None:
