@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import threading
@@ -74,15 +75,39 @@ def clean_cache(cache: Path) -> int:
     if f"lowerdir={cache}/" in mounts:
         msg = f"A lab that is up stands on the root image in {cache}. 'make destroy' it first ('make orphans' lists what no stack knows)."
         raise SetupError(msg)
-    size = sum(p.lstat().st_size for p in cache.rglob("*") if p.is_file()) if cache.exists() else 0
+    if not cache.is_dir():
+        print(f"There is no cache at {cache}: nothing to remove.")
+        return 0
+    # LITELAB_CACHE may be any folder, a home folder too: what set-up did not make there is not ours to delete.
+    ours = [p for p in cache.iterdir() if _is_ours(p.name)]
+    with only_one(cache, lambda text: print(text, file=sys.stderr)):
+        _delete(cache, ours)
+    with contextlib.suppress(OSError):
+        (cache / "lock").unlink()
+        cache.rmdir()
+    return 0
+
+
+MADE_HERE = ("artifacts", "bin", "built", "durations.json", "go", "logs", "pip", "pulumi-home", "rootfs", "venv")
+
+
+def _is_ours(name: str) -> bool:
+    return name in MADE_HERE or name.startswith("venv-")
+
+
+def _delete(cache: Path, ours: list[Path]) -> None:
+    size = sum(p.lstat().st_size for top in ours for p in (top, *top.rglob("*")) if p.is_file() and not p.is_symlink())
     for path in cache.rglob("*") if (cache / "go").exists() else []:
         if path.is_dir() and not path.is_symlink() and not os.access(path, os.W_OK):
             path.chmod(0o755)
-    remove([cache])
+    remove(ours)
+    stays = [str(p) for p in ours if p.exists() or p.is_symlink()]
+    if stays:
+        msg = f"clean-cache could not remove {', '.join(stays)}: root made them, and you are not. Run 'sudo make clean-cache'."
+        raise SetupError(msg)
     print(
-        f"Removed {cache}: {size / 2**30:.1f} GiB that 'make setup' makes again. State and results in .lab/ are untouched."
+        f"Removed {size / 2**30:.1f} GiB from {cache} that 'make setup' makes again. State and results in .lab/ are untouched."
     )
-    return 0
 
 
 def main(arguments: list[str]) -> int:
