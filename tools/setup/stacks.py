@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tools.setup.progress import Progress
 
 NAME = "litelab"
 STATE = OWN / "state"
+UNREADABLE_LOCK_S = 10.0
 
 
 def environment(cache: Path) -> dict[str, str]:
@@ -106,6 +108,9 @@ class Lock:
     @property
     def is_dead(self) -> bool:
         """Whether its owner was on this machine and is gone."""
+        if self.pid < 0:
+            # Half-written: Pulumi writes it in one go, so its owner died in the middle.
+            return self._age_s() > UNREADABLE_LOCK_S
         if self.host != socket.gethostname():
             return False
         try:
@@ -113,16 +118,25 @@ class Lock:
         except OSError:
             return True
 
+    def _age_s(self) -> float:
+        try:
+            return time.time() - self.path.stat().st_mtime
+        except OSError:
+            return UNREADABLE_LOCK_S + 1
+
 
 def locks(stack: str, state: Path = STATE) -> list[Lock]:
     """Who holds the stack, as the lock files say."""
     found = []
     for path in (state / ".pulumi" / "locks").rglob("*.json"):
-        if stack not in path.parent.parts:
+        # By folder name, not anywhere in the path: the checkout's own folder may have a stack's name.
+        if path.parent.name != stack:
             continue
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
+            content = {}
+        if not isinstance(content, dict):
             content = {}
         found.append(
             Lock(
