@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import sys
 import threading
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.setup import artifacts, debian, doctor, gobuild, lab, packages, places, stacks, venv
-from tools.setup.cache import only_one, remove
+from tools.setup.cache import claim, is_ours, only_one, remove
 from tools.setup.errors import SetupError
 from tools.setup.progress import Progress
 
@@ -71,43 +70,30 @@ def _build_lane(cache: Path, pins: dict[str, Any], progress: Progress) -> dict[s
 
 def clean_cache(cache: Path) -> int:
     """Delete what can be rebuilt, unless a lab that runs stands on it."""
-    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
-    if f"lowerdir={cache}/" in mounts:
-        msg = f"A lab that is up stands on the root image in {cache}. 'make destroy' it first ('make orphans' lists what no stack knows)."
-        raise SetupError(msg)
     if not cache.is_dir():
         print(f"There is no cache at {cache}: nothing to remove.")
         return 0
-    # LITELAB_CACHE may be any folder, a home folder too: what set-up did not make there is not ours to delete.
-    ours = [p for p in cache.iterdir() if _is_ours(p.name)]
+    claim(cache)
     with only_one(cache, lambda text: print(text, file=sys.stderr)):
-        _delete(cache, ours)
-    with contextlib.suppress(OSError):
-        (cache / "lock").unlink()
-        cache.rmdir()
-    return 0
-
-
-MADE_HERE = ("artifacts", "bin", "built", "durations.json", "go", "logs", "pip", "pulumi-home", "rootfs", "venv")
-
-
-def _is_ours(name: str) -> bool:
-    return name in MADE_HERE or name.startswith("venv-")
-
-
-def _delete(cache: Path, ours: list[Path]) -> None:
-    size = sum(p.lstat().st_size for top in ours for p in (top, *top.rglob("*")) if p.is_file() and not p.is_symlink())
-    for path in cache.rglob("*") if (cache / "go").exists() else []:
-        if path.is_dir() and not path.is_symlink() and not os.access(path, os.W_OK):
-            path.chmod(0o755)
-    remove(ours)
-    stays = [str(p) for p in ours if p.exists() or p.is_symlink()]
-    if stays:
-        msg = f"clean-cache could not remove {', '.join(stays)}: root made them, and you are not. Run 'sudo make clean-cache'."
-        raise SetupError(msg)
+        # The kernel writes blanks in paths as octal.
+        escaped = str(cache).replace("\\", "\\134").replace(" ", "\\040")
+        if f"lowerdir={escaped}/" in Path("/proc/self/mountinfo").read_text(encoding="utf-8"):
+            msg = f"A lab that is up stands on the root image in {cache}. 'make destroy' it first ('make orphans' lists what no stack knows)."
+            raise SetupError(msg)
+        ours = [p for p in cache.iterdir() if is_ours(p.name)]
+        size = sum(
+            p.lstat().st_size for top in ours for p in (top, *top.rglob("*")) if p.is_file() and not p.is_symlink()
+        )
+        remove(ours)
+        stays = [str(p) for p in ours if p.exists() or p.is_symlink()]
+        if stays:
+            msg = f"clean-cache could not remove {', '.join(stays)}: root made them, and you are not. Run 'sudo make clean-cache'."
+            raise SetupError(msg)
+        # The lock and the mark stay: who waits for the lock must find the same file.
     print(
         f"Removed {size / 2**30:.1f} GiB from {cache} that 'make setup' makes again. State and results in .lab/ are untouched."
     )
+    return 0
 
 
 def main(arguments: list[str]) -> int:
@@ -138,7 +124,7 @@ def main(arguments: list[str]) -> int:
             return lab.kubeconfig(given.stack)
         case "status":
             return lab.status(cache, given.stack)
-    cache.mkdir(parents=True, exist_ok=True)
+    claim(cache)
     progress = Progress(cache)
     match given.verb:
         case "setup":

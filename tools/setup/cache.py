@@ -15,6 +15,38 @@ from pathlib import Path
 from tools.setup.errors import SetupError
 
 KEY_LENGTH = 12
+TAG = "CACHEDIR.TAG"
+TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by Litelab's set-up; 'make clean-cache' empties it. Backups may leave it out.\n"
+MADE_HERE = ("artifacts", "bin", "built", "durations.json", "go", "logs", "pip", "pulumi-home", "rootfs", "venv")
+
+
+def is_ours(name: str) -> bool:
+    """Whether set-up makes a thing of this name at the top of a cache folder."""
+    return name in MADE_HERE or name.startswith("venv-")
+
+
+def claim(folder: Path) -> None:
+    """Mark a new or empty folder as a cache of ours; refuse one that holds other people's things.
+
+    ``LITELAB_CACHE`` may name any folder, a home folder too, and ``make clean-cache`` empties it.
+
+    Raises:
+        SetupError: the folder has contents and no mark.
+    """
+    tag = folder / TAG
+    if tag.exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    # What set-up made before there was a mark is known by these two together.
+    if any(folder.iterdir()) and not ((folder / "built").is_dir() and (folder / "rootfs").is_dir()):
+        msg = (
+            f"{folder} is to be the cache, but it holds other things, and 'make clean-cache' would empty it. Set LITELAB_CACHE to a "
+            f"new or empty folder, or unset it for the checkout's own .cache. Nothing was changed."
+        )
+        raise SetupError(msg)
+    temporary = folder / f".{TAG}.{os.getpid()}"
+    temporary.write_text(TAG_TEXT, encoding="utf-8")
+    temporary.replace(tag)
 
 
 def key_of(*parts: str | bytes | Path) -> str:
