@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 import threading
@@ -145,6 +146,16 @@ def _run() -> int:
         return main(sys.argv[1:])
     except SetupError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        # A full disk, a folder of another user: the person's to mend, so no traceback.
+        where = f" ({error.filename})" if error.filename else ""
+        cure = (
+            "Free some disk ('df -h')"
+            if error.errno == errno.ENOSPC
+            else "If root made it, use sudo, or give it to yourself with chown"
+        )
+        print(f"error: {error.strerror or error}{where}. {cure}; then run the same command again.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nStopped. What is finished stays finished; the same command goes on from here.", file=sys.stderr)

@@ -17,6 +17,7 @@ from tools.setup.progress import Progress
 def up(cache: Path, stack: str, progress: Progress) -> int:
     """Bring a lab up, measure it, and print the table. The exit code is Pulumi's."""
     _known(stack)
+    _engine(cache)
     stacks.free(cache, stack, progress)
     environment = stacks.environment(cache)
     python = str(cache / "venv/bin/python3")
@@ -54,6 +55,7 @@ def destroy(cache: Path, stack: str, progress: Progress) -> int:
     if not stacks.exists(stack):
         print(f"Stack {stack} was never made: nothing to destroy.")
         return 0
+    _engine(cache)
     stacks.free(cache, stack, progress)
     code = _pulumi(cache, "destroy", stack, stacks.environment(cache))
     hand_over(OWN)
@@ -75,24 +77,41 @@ def status(cache: Path, stack: str) -> int:
         if line.startswith("Host host-")
     ]
     for host in hosts:
-        seen = subprocess.run(
-            ["ssh", "-F", str(run / "ssh_config"), host, "uptime -p; systemctl is-system-running"],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=20,
-            stdin=subprocess.DEVNULL,
-        )
-        print(f"  {host}: {', '.join(seen.stdout.split(chr(10))).strip(', ') or seen.stderr.strip()}")
+        print(f"  {host}: {_seen(run, host)}")
     if (run / "kubeconfig").exists():
         kubectl = cache / "artifacts/upstream/bin/kubernetes"
-        subprocess.run(
-            ["kubectl", "get", "nodes", "-o", "wide", "--kubeconfig", str(run / "kubeconfig")],
-            executable=kubectl,
-            check=False,
-            timeout=30,
-        )
+        command = [
+            "kubectl",
+            "get",
+            "nodes",
+            "-o",
+            "wide",
+            "--request-timeout=20s",
+            "--kubeconfig",
+            str(run / "kubeconfig"),
+        ]
+        subprocess.run(command, executable=kubectl, check=False)
     return 0
+
+
+def _seen(run: Path, host: str) -> str:
+    """What a host says of itself within 20 s."""
+    command = [
+        "ssh",
+        "-F",
+        str(run / "ssh_config"),
+        "-o",
+        "ConnectTimeout=5",
+        host,
+        "uptime -p; systemctl is-system-running",
+    ]
+    try:
+        seen = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=20, stdin=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired:
+        return "does not answer within 20 s"
+    return ", ".join(seen.stdout.split("\n")).strip(", ") or seen.stderr.strip()
 
 
 def kubeconfig(stack: str) -> int:
@@ -125,6 +144,12 @@ def bench(cache: Path, stack: str, workload: str, repeats: str) -> int:
         env=environment,
         check=False,
     ).returncode
+
+
+def _engine(cache: Path) -> None:
+    if not (cache / "bin" / "pulumi").exists():
+        msg = f"There is no Pulumi in {cache}: set-up has not run with this cache. 'make setup' builds it; then run the same command again."
+        raise SetupError(msg)
 
 
 def _known(stack: str) -> None:
