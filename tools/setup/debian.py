@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -105,12 +107,14 @@ def _hint(log: str) -> str:
 def node_files(cache: Path, pin: dict[str, list[str]], progress: Progress) -> Path:
     """Programs of the distribution's own packages, unpacked, not installed: ``<cache>/built/node-<key>``."""
     wanted = sorted(pin)
-    versions = "\n".join(candidate(name) for name in wanted)
 
     def make(folder: Path) -> None:
         downloads = folder / "debs"
         downloads.mkdir()
         with progress.step("container runtime", "download"):
+            if any(candidate(name).endswith(" none") for name in wanted):
+                # A machine that never asked its mirror, or an image whose lists were thrown away.
+                progress.run("apt-update", ["apt-get", "update", "-qq"])
             # apt verifies each package against the mirror's signed list.
             progress.run(
                 "node-packages",
@@ -124,13 +128,18 @@ def node_files(cache: Path, pin: dict[str, list[str]], progress: Progress) -> Pa
             if not any((folder / "tree" / path).is_file() for path in pin[name]):
                 msg = f"The package {name} has none of {', '.join(pin[name])}: {release().get('PRETTY_NAME')} packs it in another way than Debian 12."
                 raise SetupError(msg)
+        # Which packages these were: results and reports tell.
+        names = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(downloads.glob("*.deb"))}
+        (folder / "packages.json").write_text(json.dumps(names, indent=1) + "\n", encoding="utf-8")
         shutil.rmtree(downloads)
 
-    return keyed(cache / "built", "node", key_of(versions, str(pin), release()["VERSION_CODENAME"]), make)
+    return keyed(cache / "built", "node", key_of(str(pin), release()["ID"], release()["VERSION_CODENAME"]), make)
 
 
 def candidate(name: str) -> str:
     """Name and version of the package that apt would install; asks no mirror."""
     shown = subprocess.run(["apt-cache", "policy", name], capture_output=True, text=True, check=False).stdout
-    version = next((line.split(":", 1)[1].strip() for line in shown.splitlines() if "Candidate:" in line), "none")
+    version = next(
+        (line.split(":", 1)[1].strip() for line in shown.splitlines() if "Candidate:" in line), "none"
+    ).strip("()")
     return f"{name} {version}"
