@@ -24,8 +24,9 @@ def set_up(cache: Path, groups: tuple[str, ...], progress: Progress) -> None:
     """Everything that the default lab needs; what is there already takes no time."""
     began = time.monotonic()
     pins = tomllib.loads((places.TOOLS / "pins.toml").read_text(encoding="utf-8"))
-    packages.install(pins["debian"]["operator"], progress)
     with only_one(cache, progress.say):
+        # Below the lock too: two apt-get at once refuse each other.
+        packages.install(pins["debian"]["operator"], progress)
         # The network and the processors are different things to wait for: two lanes.
         with ThreadPoolExecutor(max_workers=2) as lanes:
             downloads = lanes.submit(_lane, progress, _download_lane, cache, pins, groups, progress)
@@ -38,7 +39,6 @@ def set_up(cache: Path, groups: tuple[str, ...], progress: Progress) -> None:
         artifacts.assemble(cache, made, node, pins["debian"]["node"], pins["images"])
         stacks.prepare()
         stacks.create(cache, stacks.labs(), progress)
-    places.hand_over(places.OWN, *([cache] if cache.is_relative_to(places.PROJECT) else []))
     if progress.took:
         totals = {kind: sum(s for k, _, s in progress.took if k == kind) for kind in ("download", "build")}
         progress.say(
@@ -129,7 +129,12 @@ def main(arguments: list[str]) -> int:
     progress = Progress(cache)
     match given.verb:
         case "setup":
-            set_up(cache, ("runtime", *given.group), progress)
+            try:
+                set_up(cache, ("runtime", *given.group), progress)
+            finally:
+                # After a failure too; but a set-up that made nothing does not walk a quarter of a million files for it.
+                inside = cache.is_relative_to(places.PROJECT) and (progress.took or progress.failed.is_set())
+                places.hand_over(places.OWN, *([cache] if inside else []))
         case "lab":
             return lab.up(cache, given.stack, progress)
         case "destroy":

@@ -57,9 +57,9 @@ def install(wanted: Mapping[str, str], progress: Progress) -> None:
             raise SetupError(msg)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with progress.step("Debian packages", "download"):
-        progress.run("apt-update", ["apt-get", "update", "-qq"], environment=environment)
+        # Another package manager at work, unattended upgrades say, is waited for.
+        apt = ["apt-get", "-o", "DPkg::Lock::Timeout=300"]
+        progress.run("apt-update", [*apt, "update", "-qq"], environment=environment)
         progress.run(
-            "apt-install",
-            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *names],
-            environment=environment,
+            "apt-install", [*apt, "install", "-y", "-qq", "--no-install-recommends", *names], environment=environment
         )
