@@ -28,6 +28,9 @@ def apt_sources() -> list[Path]:
     lists = SOURCES / "sources.list.d"
     found = [SOURCES / "sources.list", *sorted(lists.glob("*.sources")), *sorted(lists.glob("*.list"))]
     wanted = [p for p in found if p.is_file() and _is_of_the_distribution(p)]
+    # Other people's repositories can look alike ('deb https://their.example bookworm main'): apt knows whose each is.
+    owners = _origins()
+    wanted = [p for p in wanted if not owners.get(p) or release().get("ID", "") in owners[p]]
     if not wanted:
         msg = f"{SOURCES} names no source of {release().get('PRETTY_NAME', 'this system')}, so no root image can be made. Add the distribution's mirror to it."
         raise SetupError(msg)
@@ -41,6 +44,17 @@ def _is_of_the_distribution(path: Path) -> bool:
         line for line in path.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#")
     )
     return bool(code) and code in text and " main" in text.replace(":", " ")
+
+
+def _origins() -> dict[Path, set[str]]:
+    """Whose repositories each source file names, in small letters; empty before the first ``apt-get update``."""
+    command = ["apt-get", "indextargets", "--format", "$(ORIGIN)\t$(SOURCESENTRY)", "Created-By: Packages"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    found: dict[Path, set[str]] = {}
+    for origin, _, entry in (line.partition("\t") for line in shown.splitlines()):
+        if origin and not origin.startswith("$"):
+            found.setdefault(Path(entry.rpartition(":")[0]), set()).add(origin.lower())
+    return found
 
 
 def root_image(cache: Path, pin: dict[str, Any], progress: Progress) -> Path:
