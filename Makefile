@@ -7,7 +7,7 @@ ENV := . ./env.sh;
 SHELLS := $(shell git ls-files '*.sh' .ci/run)
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor setup lab destroy stack status ssh kubeconfig bench orphans check test clean-cache format conformance
+.PHONY: help doctor setup lab destroy stack status ssh logs kubeconfig bench orphans check test clean-cache format conformance
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,10 @@ status: ## a lab's hosts and nodes
 
 ssh: ## a shell on a host: make ssh [HOST=host-1], or CMD='uptime'
 	@ssh -F .lab/run/$(STACK)/ssh_config $(if $(CMD),,-t) $(HOST) $(CMD)
+
+logs: ## what set-up and a lab's hosts last said: make logs [HOST=host-1] [UNIT=kubelet]
+	@ls -t "$${LITELAB_CACHE:-.cache}"/logs/*.log 2>/dev/null | head -5
+	@ssh -F .lab/run/$(STACK)/ssh_config $(HOST) journalctl --no-pager -n 100 $(if $(UNIT),-u $(UNIT))
 
 kubeconfig: ## the path of a lab's kubeconfig
 	@$(SETUP) kubeconfig $(STACK)

@@ -5,6 +5,7 @@ if [ -n "${BASH_SOURCE:-}" ]; then _litelab=${BASH_SOURCE[0]}; elif [ -n "${ZSH_
 _litelab=$(cd "$(dirname "$_litelab")" && pwd)
 [ -f "$_litelab/Pulumi.yaml" ] || echo "env.sh: in this shell, source it from the checkout's own folder" >&2
 LITELAB_CACHE=${LITELAB_CACHE:-$_litelab/.cache}
+case $LITELAB_CACHE in /*) ;; *) LITELAB_CACHE=$PWD/$LITELAB_CACHE ;; esac
 case :$PATH: in *:"$LITELAB_CACHE/venv/bin":*) ;; *) PATH=$LITELAB_CACHE/venv/bin:$LITELAB_CACHE/bin:$PATH ;; esac
 export LITELAB_CACHE PATH
 export PULUMI_BACKEND_URL="file://$_litelab/.lab/state"
