@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import signal
 import sys
 import threading
 import time
@@ -97,6 +98,11 @@ def clean_cache(cache: Path) -> int:
     return 0
 
 
+def _terminate(progress: Progress) -> None:
+    progress.stop()
+    raise KeyboardInterrupt
+
+
 def main(arguments: list[str]) -> int:
     """Run one verb."""
     parser = argparse.ArgumentParser(prog="python3 -m tools.setup")
@@ -127,6 +133,8 @@ def main(arguments: list[str]) -> int:
             return lab.status(cache, given.stack)
     claim(cache)
     progress = Progress(cache)
+    # 'kill' and a CI that gives up reach this process alone, unlike Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: _terminate(progress))
     match given.verb:
         case "setup":
             try:

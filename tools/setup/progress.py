@@ -14,6 +14,7 @@ from pathlib import Path
 from tools.setup.errors import SetupError
 
 HEARTBEAT_S = 20.0
+STOP_S = 10.0
 
 
 class Progress:
@@ -28,6 +29,7 @@ class Progress:
         with contextlib.suppress(OSError, ValueError):
             self._last = json.loads(self._file.read_text(encoding="utf-8"))
         self.failed = threading.Event()
+        self._running: set[subprocess.Popen[bytes]] = set()
         self.took: list[tuple[str, str, float]] = []
         """(kind, step, seconds) of this run; kind is ``download`` or ``build``."""
 
@@ -35,6 +37,16 @@ class Progress:
         """One line, not mixed with another thread's."""
         with self._lock:
             print(text, file=sys.stderr, flush=True)
+
+    def stop(self) -> None:
+        """End the programs that run: left alone, they would write beside the next set-up."""
+        self.failed.set()
+        running = list(self._running)
+        for process in running:
+            process.terminate()
+        for process in running:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_S)
 
     @contextlib.contextmanager
     def step(self, name: str, kind: str = "build") -> Iterator[None]:
@@ -87,15 +99,14 @@ class Progress:
         log = self.logs / f"{name}.log"
         with log.open("w", encoding="utf-8") as file:
             try:
-                code = subprocess.run(
-                    command,
-                    cwd=cwd,
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=file,
-                    stderr=subprocess.STDOUT,
-                    check=False,
-                ).returncode
+                process = subprocess.Popen(
+                    command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
+                )
+                self._running.add(process)
+                try:
+                    code = process.wait()
+                finally:
+                    self._running.discard(process)
             except OSError as error:
                 msg = f"{name}: {command[0]} can't be run: {error.strerror}. 'make doctor' says what is missing."
                 raise SetupError(msg) from error
