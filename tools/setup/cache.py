@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -92,10 +93,29 @@ def keyed(folder: Path, name: str, key: str, make: Callable[[Path], None]) -> Pa
     return target
 
 
+def mounts_below(path: Path) -> list[str]:
+    """Mount points at or below a folder, the innermost first."""
+    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    points = [re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), line.split()[4]) for line in lines]
+    own = str(path.resolve())
+    return sorted((p for p in points if p == own or p.startswith(f"{own}/")), key=len, reverse=True)
+
+
 def remove(paths: Iterable[Path]) -> None:
-    """Delete folders and files, whether there or not."""
+    """Delete folders and files, whether there or not; never through a mount, behind which other things are.
+
+    Raises:
+        SetupError: something is mounted below one of them.
+    """
     for path in list(paths):
         if path.is_dir() and not path.is_symlink():
+            mounted = mounts_below(path)
+            if mounted:
+                msg = (
+                    f"{path} is to be deleted, but {', '.join(mounted)} is mounted there: a set-up was killed, or still works on it. "
+                    f"When none runs, 'umount {' '.join(mounted)}', then run the same command again. Nothing was deleted."
+                )
+                raise SetupError(msg)
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)

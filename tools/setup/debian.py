@@ -78,6 +78,15 @@ def root_image(cache: Path, pin: dict[str, Any], progress: Progress) -> Path:
             progress.run(
                 "rootfs",
                 [
+                    # In namespaces of its own, which end with it: as root it mounts the machine's /dev/shm, /sys and /proc
+                    # below the image, and if it is killed there, whoever deletes the rest deletes through them.
+                    "unshare",
+                    "--mount",
+                    "--propagation=private",
+                    "--pid",
+                    "--fork",
+                    "--kill-child",
+                    "--mount-proc",
                     "mmdebstrap",
                     "--variant=minbase",
                     "--format=directory",

@@ -14,7 +14,7 @@ from pathlib import Path
 from tools.setup.errors import SetupError
 
 HEARTBEAT_S = 20.0
-STOP_S = 10.0
+STOP_S = 3.0
 
 
 class Progress:
@@ -45,8 +45,10 @@ class Progress:
         for process in running:
             process.terminate()
         for process in running:
-            with contextlib.suppress(subprocess.TimeoutExpired):
+            try:
                 process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
     @contextlib.contextmanager
     def step(self, name: str, kind: str = "build") -> Iterator[None]:

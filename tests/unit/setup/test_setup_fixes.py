@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from tools.setup import __main__ as setup
 from tools.setup import debian, lab, stacks
-from tools.setup.cache import TAG, claim
+from tools.setup.cache import TAG, claim, keyed
 from tools.setup.errors import SetupError
 from tools.setup.progress import Progress
 
@@ -37,6 +38,22 @@ def test_clean_cache_removes_what_set_up_made_and_nothing_else(tmp_path: Path) -
     assert sorted(p.name for p in cache.iterdir()) == [TAG, "lock", "notes"]
     # A link goes, what it leads to stays.
     assert (tmp_path / "venv-2").is_dir()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
+def test_nothing_is_deleted_through_a_mount(tmp_path: Path) -> None:
+    machine, image = tmp_path / "shm of the machine", tmp_path / ".thing.partial-dead" / "dev" / "shm"
+    for folder in (machine, image):
+        folder.mkdir(parents=True)
+    (machine / "precious").write_text("x")
+    subprocess.run(["mount", "--bind", str(machine), str(image)], check=True)
+    try:
+        with pytest.raises(SetupError, match="mounted there"):
+            keyed(tmp_path, "thing", "k1", lambda _: None)
+        assert (machine / "precious").exists()
+    finally:
+        subprocess.run(["umount", str(image)], check=True)
+    assert keyed(tmp_path, "thing", "k1", lambda _: None).is_dir()
 
 
 def test_a_cache_is_not_removed_under_a_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
