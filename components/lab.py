@@ -5,12 +5,9 @@ from __future__ import annotations
 import pulumi
 
 from components.benchmarks import Benchmarks
-from components.clusters.upstream import UpstreamCluster
-from components.hosts.nspawn import NspawnHosts
+from components.clusters import DISTRIBUTIONS
+from components.hosts import KINDS
 from components.settings import LabSettings
-
-HOSTS = {"nspawn": NspawnHosts}
-CLUSTERS = {"upstream": UpstreamCluster}
 
 
 class Lab(pulumi.ComponentResource):
@@ -26,8 +23,8 @@ class Lab(pulumi.ComponentResource):
         super().__init__("litelab:lab:Lab", name, None, opts)
         inside = pulumi.ResourceOptions(parent=self)
         roles = ["controller"] + ["worker"] * args.workers
-        made = HOSTS[args.hosts.kind]("hosts", args.hosts, roles, opts=inside)
-        cluster = CLUSTERS[args.distribution]("cluster", args, made.hosts, opts=inside)
+        made = KINDS[args.hosts.kind]("hosts", args.hosts, roles, opts=inside)
+        cluster = DISTRIBUTIONS[args.distribution]("cluster", args, made.hosts, opts=inside)
         measured = Benchmarks("benchmarks", args, made.hosts, cluster.kubeconfig, opts=inside)
 
         self.host_summary = pulumi.Output.all(
