@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tools.setup import artifacts, debian, doctor, gobuild, lab, packages, places, stacks, venv
+from tools.setup import artifacts, debian, doctor, gobuild, lab, packages, places, stacks, vendor, venv
 from tools.setup.cache import claim, is_ours, only_one, remove
 from tools.setup.errors import SetupError
 from tools.setup.progress import Progress
@@ -65,7 +65,13 @@ def _download_lane(cache: Path, pins: dict[str, Any], groups: tuple[str, ...], p
 
 def _build_lane(cache: Path, pins: dict[str, Any], progress: Progress) -> dict[str, Path]:
     go = gobuild.toolchain(cache, pins["minimum"], progress)
-    built = {name: gobuild.build(cache, go, name, pin, progress) for name, pin in pins["programs"].items()}
+    programs = dict(pins["programs"])
+    built = {"pulumi": gobuild.build(cache, go, "pulumi", programs.pop("pulumi"), progress)}
+    if vendor.command_plugin(cache, programs["pulumi-resource-command"]["version"], progress):
+        # On PATH, ours would come before it.
+        del programs["pulumi-resource-command"]
+        remove([cache / "bin" / "pulumi-resource-command"])
+    built |= {name: gobuild.build(cache, go, name, pin, progress) for name, pin in programs.items()}
     gobuild.script(cache, go, pins["script"])
     return built
 
