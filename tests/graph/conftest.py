@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components import steps
-from tests.graph.declared import Graph, declare
+from tests.graph.declared import Declare, Graph, declare
 
-Declare = Callable[..., Graph]
 DEFAULT: dict[str, Any] = {"workers": 2, "workloads": ["pods-8", "deployments-40", "pods-24"]}
 
 

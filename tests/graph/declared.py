@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -100,6 +100,9 @@ class Graph:
     def deleted_with(self, name: str) -> str | None:
         urn = self.resources[name].request.deletedWith
         return self._by_urn[urn].name if urn else None
+
+
+Declare = Callable[..., Graph]
 
 
 class _Steps(mocks.Mocks):

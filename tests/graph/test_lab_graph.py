@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from components import benchmarks, steps
-from tests.graph.conftest import Declare
-from tests.graph.declared import SECRET, STACK, UNKNOWN, Graph, Resource, texts
+from tests.graph.declared import SECRET, STACK, UNKNOWN, Declare, Graph, Resource, texts
 
 SHAPES: list[dict[str, Any]] = [
     {},
