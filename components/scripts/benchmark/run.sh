@@ -3,8 +3,8 @@
 # standard output. Environment: REPEATS.
 set -euo pipefail
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-RUN=$(cd "$here/.." && pwd)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+RUN=$(cd "$here/.." && pwd -P)
 STACK=$(basename "$RUN")
 cd "$RUN/../../.."
 

@@ -1,10 +1,11 @@
 # shellcheck shell=bash
 # Sourced by every nspawn script: where things are, what they are called, and the machine-wide lock.
 # A script lives in RUN/nspawn-<hash>/, so RUN needs no argument and a moved checkout changes nothing.
+# Physical paths: mounts are listed by them, and a checkout may be reached through a link.
 # shellcheck disable=SC2034 # its variables are for the scripts that source it
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-RUN=${LITELAB_RUN:-$(cd "$here/.." && pwd)}
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+RUN=${LITELAB_RUN:-$(cd "$here/.." && pwd -P)}
 STACK=$(basename "$RUN")
 # What must outlive the checkout: the machine's own list of labs. /run goes with a reboot, as the labs do.
 REGISTRY=/run/litelab

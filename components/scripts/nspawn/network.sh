@@ -66,7 +66,7 @@ undo() {
 
 create() {
   local checkout
-  checkout=$(cd "$RUN/../../.." && pwd)
+  checkout=$(cd "$RUN/../../.." && pwd -P)
   LAB_ID=$STACK-$(printf %s "$checkout" | sha256sum | cut -c1-6)
   if load_lab && [ -e "$REGISTRY/labs/$LAB_ID/prefix" ]; then
     # A second create after a killed one: same lab, same subnet.

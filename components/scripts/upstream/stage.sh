@@ -3,8 +3,8 @@
 # makes the host ready for a kubelet. What is there already is not copied again.
 set -euo pipefail
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-RUN=$(cd "$here/.." && pwd)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+RUN=$(cd "$here/.." && pwd -P)
 ARTIFACTS=${LITELAB_CACHE:-$RUN/../../../.cache}/artifacts/upstream
 HOST=${2:?usage: stage.sh create|delete HOST}
 

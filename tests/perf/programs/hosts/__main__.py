@@ -1,0 +1,14 @@
+"""The hosts of the default lab alone."""
+
+from __future__ import annotations
+
+import signal
+
+import pulumi
+
+from components.hosts.nspawn import NspawnHosts
+from components.settings import HostSettings
+
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+hosts = NspawnHosts("hosts", HostSettings.model_validate({}), ["controller", "worker", "worker"])
+pulumi.export("prefix", hosts.prefix)
