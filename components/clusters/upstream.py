@@ -124,7 +124,12 @@ class UpstreamCluster(pulumi.ComponentResource):
                 )
             )
         self.ready = remote_step(
-            "verify", controller, scripts, "verify.sh", stdin=f"NODES={len(hosts)}\n---\n", opts=options(*nodes)
+            "verify",
+            controller,
+            scripts,
+            "verify.sh",
+            stdin=f"NODES={len(hosts)}\nTAINT={str(not args.controller_runs_workloads).lower()}\n---\n",
+            opts=options(*nodes),
         )
         # Only who waited for the last step gets a kubeconfig that works.
         self.kubeconfig = pulumi.Output.secret(

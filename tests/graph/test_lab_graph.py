@@ -323,6 +323,8 @@ class TestHosts:
         assert len(told) == 3
         for name, line in told.items():
             assert line in graph.commands[name].plain["stdin"], name
+        # A kubelet taints at its first registration alone: the last step makes a standing node follow.
+        assert f"TAINT={taint}\n" in graph.commands["verify"].plain["stdin"]
 
 
 class TestStepInput:
