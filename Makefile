@@ -2,12 +2,14 @@
 STACK ?= upstream-lab
 HOST ?= host-1
 SETUP := python3 -m tools.setup
+# By the environment, never as a word of a shell here: it runs on the host.
+export CMD
 # What `. ./env.sh` gives a shell.
 ENV := . ./env.sh;
 SHELLS := $(shell git ls-files '*.sh' .ci/run)
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor setup lab destroy stack status ssh logs kubeconfig bench orphans check test clean-cache format conformance
+.PHONY: help doctor setup lab destroy stack status ssh logs kubeconfig bench orphans check test perf clean-cache format conformance
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -31,10 +33,12 @@ status: ## a lab's hosts and nodes
 	@$(SETUP) status $(STACK)
 
 ssh: ## a shell on a host: make ssh [HOST=host-1], or CMD='uptime'
-	@ssh -F .lab/run/$(STACK)/ssh_config $(if $(CMD),,-t) $(HOST) $(CMD)
+	@$(SETUP) up $(STACK)
+	@ssh -F .lab/run/$(STACK)/ssh_config $(if $(CMD),,-t) $(HOST) "$$CMD"
 
 logs: ## what set-up and a lab's hosts last said: make logs [HOST=host-1] [UNIT=kubelet]
 	@ls -t "$${LITELAB_CACHE:-.cache}"/logs/*.log 2>/dev/null | head -5
+	@$(SETUP) up $(STACK)
 	@ssh -F .lab/run/$(STACK)/ssh_config $(HOST) journalctl --no-pager -n 100 $(if $(UNIT),-u $(UNIT))
 
 kubeconfig: ## the path of a lab's kubeconfig
@@ -59,6 +63,9 @@ conformance: ## the command plugin against what pulumi-command promises
 
 test: ## everything, with a real lab; under an hour from nothing
 	@tests/run-all.sh
+
+perf: ## the performance figures, side by side with plain shell (about 20 minutes)
+	@for figure in hosts cluster warm; do python3 -m tests.perf.$$figure || status=$$?; done; exit $${status:-0}
 
 clean-cache: ## delete what make setup can make again
 	@$(SETUP) clean-cache

@@ -15,12 +15,11 @@ from components.settings import SettingsError
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 try:
-    settings = load_settings()
+    lab = Lab(pulumi.get_stack(), load_settings())
 except SettingsError as error:
     # Pulumi shows this kind of error without a traceback.
     raise pulumi.RunError(str(error)) from None
 
-lab = Lab(pulumi.get_stack(), settings)
 pulumi.export("hosts", lab.host_summary)
 pulumi.export("cluster", lab.cluster_summary)
 pulumi.export("kubeconfig", lab.kubeconfig)

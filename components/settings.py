@@ -19,6 +19,9 @@ from pydantic.alias_generators import to_camel
 HostKind = Literal["nspawn"]
 Distribution = Literal["upstream"]
 
+VERSIONS: dict[Distribution, str] = {"upstream": "v1.34.4"}
+"""The version of each distribution that set-up provides (``tools/pins.toml``)."""
+
 
 class SettingsError(Exception):
     """The lab's settings can't be used; the message is one paragraph for the person who wrote them."""
@@ -74,6 +77,16 @@ class LabSettings(_Settings):
             msg = f"each workload is measured once, by one step of its name, and {' and '.join(twice)} would share one; repeats says how often"
             raise ValueError(msg)
         return value
+
+    @model_validator(mode="after")
+    def _version_is_there(self) -> LabSettings:
+        pinned = VERSIONS[self.distribution]
+        if self.version is not None and self.version.removeprefix("v") != pinned.removeprefix("v"):
+            msg = (
+                f"version is {self.version}, and set-up provides {self.distribution} {pinned} alone; leave version out"
+            )
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _something_runs_workloads(self) -> LabSettings:
@@ -135,7 +148,7 @@ def parse(content: Mapping[str, Any], where: str) -> LabSettings:
         return LabSettings.model_validate(content)
     except ValidationError as error:
         problems = "; ".join(_explain(dict(e)) for e in error.errors())
-        msg = f"{where}: {problems}. Nothing was made."
+        msg = f"{where}: {problems}{'' if problems.endswith('?') else '.'} Nothing was made."
         raise SettingsError(msg) from None
 
 
@@ -163,7 +176,7 @@ def _explain(error: dict[str, Any]) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "literal_error":
         near = _nearest(str(error["input"]), re.findall(r"'([^']+)'", str(error.get("ctx", {}).get("expected", ""))))
-        return f"{location}: {message}, and it is {error['input']!r}.{near}"
+        return f"{location}: {message}, and it is {error['input']!r}{'.' if near else ''}{near}"
     if not location:
         return message
     return f"{location}: {message[0].lower()}{message[1:]}, and it is {error['input']!r}"

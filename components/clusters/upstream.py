@@ -12,10 +12,10 @@ from typing import Any
 
 import pulumi
 
-from components.settings import LabSettings
+from components.settings import VERSIONS, LabSettings
 from components.steps import Host, local_step, publish, remote_step
 
-VERSION = "v1.34.4"
+VERSION = VERSIONS["upstream"]
 POD_CIDR = "10.244.0.0/16"
 SERVICE_CIDR = "10.96.0.0/16"
 SERVICE_ADDRESS = "10.96.0.1"

@@ -173,6 +173,9 @@ def declare(
     _sync_await(run_pulumi_func(lambda: _sync_await(run())))
     resources = {}
     for urn, request in monitor.requests:
+        if request.type == "pulumi:pulumi:Stack":
+            # Pulumi's own; whether it is seen depends on which thread comes first.
+            continue
         assert request.name not in resources, f"two resources are named {request.name}"
         resources[request.name] = Resource(
             urn, request.name, request.type, request.parent, _to_dict(request.object), request

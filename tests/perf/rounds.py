@@ -87,32 +87,19 @@ def timed(command: Sequence[str], *, cwd: Path = places.PROJECT, extra: Mapping[
     return took
 
 
-def pulumi(verb: str, stack: str, *options: str, cwd: Path = places.PROJECT) -> float:
+def pulumi(verb: str, stack: str, cwd: Path = places.PROJECT, **extra: str) -> float:
     """Seconds of a Pulumi command that asks nothing."""
-    return timed(
-        [
-            "pulumi",
-            verb,
-            "--yes",
-            "--skip-preview",
-            "--non-interactive",
-            "--suppress-outputs",
-            "--stack",
-            stack,
-            *options,
-        ],
-        cwd=cwd,
-    )
+    options = ["--yes", "--skip-preview", "--non-interactive", "--suppress-outputs", "--stack", stack]
+    return timed(["pulumi", verb, *options], cwd=cwd, extra=extra)
 
 
-def ensure_stack(stack: str, lab: str, cwd: Path = places.PROJECT, **settings: str) -> None:
+def ensure_stack(stack: str, lab: str, cwd: Path = places.PROJECT, settings: Mapping[str, str] | None = None) -> None:
     """A stack of its own for the measurement, with settings that override its lab's."""
     subprocess.run(
         ["pulumi", "stack", "init", stack], cwd=cwd, env=environment(), capture_output=True, stdin=subprocess.DEVNULL
     )
-    if lab:
-        settings["litelab:lab"] = lab
-    for key, value in settings.items():
+    wanted = {"litelab:lab": lab, **(settings or {})} if lab else {}
+    for key, value in wanted.items():
         timed(["pulumi", "config", "set", "--path", "--stack", stack, key, value], cwd=cwd)
 
 

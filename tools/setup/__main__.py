@@ -116,7 +116,7 @@ def main(arguments: list[str]) -> int:
     verbs.add_parser("doctor").add_argument("--json", action="store_true")
     setup = verbs.add_parser("setup")
     setup.add_argument("--group", action="append", default=[], choices=venv.GROUPS)
-    for verb in ("lab", "destroy", "status", "kubeconfig"):
+    for verb in ("lab", "destroy", "status", "kubeconfig", "up"):
         verbs.add_parser(verb).add_argument("stack")
     bench = verbs.add_parser("bench")
     bench.add_argument("stack")
@@ -135,6 +135,8 @@ def main(arguments: list[str]) -> int:
             return clean_cache(cache)
         case "kubeconfig":
             return lab.kubeconfig(given.stack)
+        case "up":
+            return lab.require_up(given.stack)
         case "status":
             return lab.status(cache, given.stack)
     claim(cache)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -34,7 +35,9 @@ def up(cache: Path, stack: str, progress: Progress) -> int:
             file=sys.stderr,
         )
         return code
-    results = sorted((OWN / "results" / stack).glob("latest-*"))
+    # Only what the last up measured: a bench, or an earlier lab of this stack, may have left more.
+    measured = json.loads(stacks.pulumi(cache, "stack", "output", "results", "--json", "--stack", stack))["workloads"]
+    results = [OWN / "results" / stack / f"latest-{Path(name).stem}" for name in measured]
     if results:
         subprocess.run(
             [str(cache / "venv/bin/python3"), "-m", "benchmarks", "show", *map(str, results)],
@@ -112,6 +115,15 @@ def _seen(run: Path, host: str) -> str:
     except subprocess.TimeoutExpired:
         return "does not answer within 20 s"
     return ", ".join(seen.stdout.split("\n")).strip(", ") or seen.stderr.strip()
+
+
+def require_up(stack: str) -> int:
+    """Say in one paragraph that a lab is not up, before ssh says it in its own way."""
+    _known(stack)
+    if not (OWN / "run" / stack / "ssh_config").exists():
+        msg = f"Stack {stack} is not up, so it has no hosts. 'make lab STACK={stack}' brings it up."
+        raise SetupError(msg)
+    return 0
 
 
 def kubeconfig(stack: str) -> int:

@@ -231,7 +231,7 @@ delete() {
   rm -f "$RUN/hosts/$NAME.lock"
   local left=''
   [ ! -e "$DIR" ] || left="$left $DIR"
-  ip netns list 2>/dev/null | grep -q "^$NETNS\b" && left="$left netns:$NETNS"
+  [ ! -e "/run/netns/$NETNS" ] || left="$left netns:$NETNS"
   while read -r dir; do [ ! -d "$dir" ] || left="$left $dir"; done < <(cgroup_dirs "$LAB_ID" "$NAME")
   [ -z "$left" ] || die "host $NAME: could not remove$left. A process may still use it: 'fuser -vm $DIR' names it; then run destroy again."
 }

@@ -105,11 +105,21 @@ BATCH
     [ ! -e /proc/sys/net/bridge/bridge-nf-call-iptables ] || sysctl -q -w net.bridge.bridge-nf-call-iptables=0
     nft -f -' <<'NFT'
 table inet litelab {
+  set operator {
+    type ipv4_addr
+  }
+  set inside {
+    type ipv4_addr
+    flags interval
+    auto-merge
+  }
   chain forward {
     type filter hook forward priority 0; policy drop;
     ct state established,related accept
-    iifname "uplink" oifname "br0" accept
+    iifname "uplink" oifname "br0" ip saddr @operator accept
     iifname "br0" oifname "br0" accept
+    # The way out is for what is outside: not for this machine's own addresses, nor for other labs.
+    oifname "tap0" ip daddr @inside drop
     iifname "br0" oifname "tap0" accept
   }
   chain input {
@@ -124,6 +134,7 @@ table inet litelab {
   }
 }
 NFT
+  ip netns exec "$LAB_NS" nft add element inet litelab operator "{ $PREFIX.254 }"
   [ "${INTERNET:-false}" != true ] || open_internet
   ssh_config
   step_done network lab
@@ -134,6 +145,9 @@ NFT
 # User-space NAT: neither ip_forward nor a firewall of the machine is touched.
 open_internet() {
   command -v slirp4netns >/dev/null || die "hosts.internet: true needs slirp4netns, which is not installed: apt-get install slirp4netns."
+  local inside
+  inside=$(ip -4 -o addr show | awk '{ sub(/\/.*/, "", $4); printf "%s, ", $4 }')
+  ip netns exec "$LAB_NS" nft add element inet litelab inside "{ ${inside}10.87.0.0/16, 10.139.0.0/16, 172.29.0.0/16, 127.0.0.0/8, 169.254.0.0/16 }"
   setsid slirp4netns --configure --mtu=1500 --disable-host-loopback --netns-type=path "/run/netns/$LAB_NS" tap0 >"$RUN/slirp4netns.log" 2>&1 9>&- </dev/null &
   printf '%s\n' "$!" >"$RECORD/slirp4netns.pid"
   for _ in $(seq 50); do
@@ -194,7 +208,7 @@ delete() {
   machine_unlock
   rm -f "$RUN/lab.env" "$RUN/ssh_config" "$RUN/steps.jsonl" "$RUN/slirp4netns.log"
   rmdir "$RUN/hosts" 2>/dev/null || true
-  if ip netns list 2>/dev/null | grep -q "^$LAB_NS\b" || ip link show "$UPLINK" >/dev/null 2>&1; then
+  if [ -e "/run/netns/$LAB_NS" ] || ip link show "$UPLINK" >/dev/null 2>&1; then
     die "destroy could not remove the namespace $LAB_NS or the link $UPLINK; 'ip netns del $LAB_NS' says why."
   fi
 }
