@@ -1,41 +1,37 @@
-"""Commands that do nothing, in the shape of a lab: what Pulumi itself costs."""
+"""Commands that do nothing, in the shape of a lab: what Pulumi itself costs. ``shape.json`` says which."""
 
 from __future__ import annotations
 
-import os
+import json
 import signal
+from pathlib import Path
 
 import pulumi
 from pulumi_command import local
 
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-HOSTS = [f"host-{n}" for n in range(1, 4)]
-
-
-def command(name: str, *after: pulumi.Resource) -> local.Command:
-    """One command resource like a lab's."""
-    return local.Command(
-        name,
+made: dict[str, pulumi.Resource] = {}
+for entry in json.loads(Path("shape.json").read_text(encoding="utf-8")):
+    opts = pulumi.ResourceOptions(
+        parent=made.get(entry["parent"]),
+        depends_on=[made[name] for name in entry["dependencies"]],
+        deleted_with=made.get(entry["deletedWith"]),
+    )
+    if not entry["isCommand"]:
+        made[entry["name"]] = pulumi.ComponentResource(entry["type"], entry["name"], None, opts)
+        continue
+    opts.delete_before_replace = True
+    opts.additional_secret_outputs = ["stdout", "stderr"] if entry["secret"] else None
+    stdin = "x" * entry["stdin"]
+    made[entry["name"]] = local.Command(
+        entry["name"],
         create="true",
         delete="true",
-        environment={"STEP": "x", "HOSTS": "3"},
-        triggers=["0123456789ab"],
+        stdin=pulumi.Output.secret(stdin) if entry["secret"] else stdin or None,
+        environment=entry["environment"],
+        triggers=["0123456789ab"] * entry["triggers"],
         logging=local.Logging.NONE,
         add_previous_output_in_env=False,
-        opts=pulumi.ResourceOptions(
-            depends_on=list(after), delete_before_replace=True, additional_secret_outputs=["stdout", "stderr"]
-        ),
+        opts=opts,
     )
-
-
-network, keys = command("network"), command("keys")
-hosts = [command(h, network, keys) for h in HOSTS]
-if os.environ.get("NOOP_SHAPE") == "cluster":
-    ca = command("ca")
-    certificates = [command(f"certificates-{h}", ca, network) for h in HOSTS]
-    staged = [command(f"stage-{h}", host) for h, host in zip(HOSTS, hosts, strict=True)]
-    controller = command("controller", staged[0], certificates[0])
-    nodes = [command(f"node-{h}", s, controller) for h, s in zip(HOSTS, staged, strict=True)]
-    verify = command("verify", *nodes)
-    command("access", verify)
