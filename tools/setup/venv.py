@@ -10,7 +10,8 @@ from tools.setup.cache import key_of, link, remove
 from tools.setup.places import TOOLS
 from tools.setup.progress import Progress
 
-GROUPS = ("runtime", "tests", "report", "clouds")
+# libvirt and clouds are apart: Pulumi looks for the plugin of every SDK that is installed, at each start.
+GROUPS = ("runtime", "tests", "report", "clouds", "libvirt")
 
 
 def ensure(cache: Path, groups: tuple[str, ...], progress: Progress) -> Path:

@@ -202,6 +202,8 @@ delete() {
   rm -rf "$RECORD"
   restore_sysctls
   if rmdir "$REGISTRY/labs" 2>/dev/null; then
+    # Empty by now; systemd keeps an empty slice.
+    [ ! -d /run/systemd/system ] || systemctl stop litelab.slice 2>/dev/null || true
     rm -f "$REGISTRY/lock"
     rmdir "$REGISTRY" 2>/dev/null || true
   fi
