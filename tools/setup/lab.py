@@ -173,11 +173,12 @@ def _known(stack: str) -> None:
 def _pulumi(cache: Path, verb: str, stack: str, environment: dict[str, str]) -> int:
     """Run Pulumi in the foreground. Ctrl-C reaches it through the terminal; this process waits for its end."""
     command = [str(cache / "bin" / "pulumi"), verb, "--yes", "--skip-preview", "--suppress-outputs", "--stack", stack]
-    process = subprocess.Popen(command, cwd=PROJECT, env=environment)
     previous = signal.signal(
         signal.SIGINT,
         lambda *_: print("\nStopping after the steps that run; Ctrl-C again stops them too.", file=sys.stderr),
     )
+    # After the handler: an ignored SIGINT would be inherited, and the language host then waits five seconds.
+    process = subprocess.Popen(command, cwd=PROJECT, env=environment)
     signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
     try:
         return process.wait()
