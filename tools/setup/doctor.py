@@ -298,13 +298,14 @@ def _sites() -> list[Finding]:
         [sys.executable, "-m", "pip", "config", "get", "global.index-url"], capture_output=True, text=True, check=False
     ).stdout
     wanted = {
-        "Go modules": next(
-            (p for p in re.split(r"[,|\s]", proxies) if p.startswith("http")), "https://proxy.golang.org"
-        ),
-        "Python packages": index.strip() or "https://pypi.org",
+        "Go modules": next((p for p in re.split(r"[,|\s]", proxies) if p.startswith("http")), ""),
+        "Python packages": index.strip() or _pip_default(),
         "Debian mirror": _mirror(),
     }
     for name, address in wanted.items():
+        if not address:
+            found.append(Finding(name, True, False, "not tried: no client here names its site"))
+            continue
         site = urllib.parse.urlsplit(address)
         port = site.port or (443 if site.scheme == "https" else 80)
         proxy = os.environ.get(f"{site.scheme}_proxy") or os.environ.get(f"{site.scheme.upper()}_PROXY")
@@ -335,9 +336,14 @@ def _mirror() -> str:
     except (SetupError, OSError):
         text = ""
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
-    return next(
-        (m.group() for m in (re.search(r"https?://[^\s\]]+", line) for line in lines) if m), "http://deb.debian.org"
-    )
+    return next((m.group() for m in (re.search(r"https?://[^\s\]]+", line) for line in lines) if m), "")
+
+
+def _pip_default() -> str:
+    """The index that pip asks when its settings name none; empty without pip."""
+    program = "from pip._internal.models.index import PyPI; print(PyPI.url)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 CHECKS: tuple[Callable[[], Finding], ...] = (
