@@ -234,8 +234,9 @@ async def _command(
     folder: Path,
     act: Callable[[asyncio.subprocess.Process], object],
     server: ApiServer,
-    when: Callable[[ApiServer], bool] = lambda server: len(server.pods) == 8,
+    when: Callable[[ApiServer, str], bool] = lambda server, _: len(server.pods) == 8,
 ) -> tuple[int, str]:
+    """The exit code and output of the command, which is acted on once the server and what was said are so far."""
     async with serving(server, folder / "kubeconfig"):
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "benchmarks", "run", "pods-8", "--warmups", "0", "--repeats", "1"),
@@ -244,12 +245,19 @@ async def _command(
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        while process.returncode is None and not when(server):  # noqa: ASYNC110 - of another process
+        assert process.stdout
+        said: list[str] = []
+
+        async def listen(output: asyncio.StreamReader) -> None:
+            async for line in output:
+                said.append(line.decode())  # noqa: PERF401 - seen while it grows
+
+        listening = asyncio.create_task(listen(process.stdout))
+        while process.returncode is None and not when(server, "".join(said)):  # noqa: ASYNC110 - of another process
             await asyncio.sleep(0.02)
         act(process)
-        output, _ = await asyncio.wait_for(process.communicate(), 60)
-        assert process.returncode is not None
-        return process.returncode, output.decode()
+        await asyncio.wait_for(listening, 60)
+        return await process.wait(), "".join(said)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -257,7 +265,10 @@ def test_an_interrupted_run_removes_its_namespaces_and_keeps_its_samples(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     server = ApiServer(Faults(never_schedule={f"pod-{n}" for n in range(8)}))
-    code, output = asyncio.run(_command(tmp_path, lambda process: process.send_signal(number), server))
+    interrupt = lambda process: process.send_signal(number)  # noqa: E731
+    # The server has the pods before the client has heard of them; what it says it has seen.
+    seen = lambda _, said: "0/8 pods are up" in said  # noqa: E731
+    code, output = asyncio.run(_command(tmp_path, interrupt, server, seen))
     assert code == 1
     assert number.name in output
     assert "Traceback" not in output
@@ -271,7 +282,9 @@ def test_an_interrupted_run_removes_its_namespaces_and_keeps_its_samples(
 def test_an_interruption_during_the_cleanup_does_not_break_it_off(tmp_path: Path) -> None:
     server = ApiServer(namespace_seconds=1.5)
     interrupt = lambda process: process.send_signal(signal.SIGTERM)  # noqa: E731
-    code, output = asyncio.run(_command(tmp_path, interrupt, server, lambda server: server.namespaces_asked_to_go > 0))
+    code, output = asyncio.run(
+        _command(tmp_path, interrupt, server, lambda server, _: server.namespaces_asked_to_go > 0)
+    )
     assert code == 1
     assert "Traceback" not in output
     assert server.namespaces == {}
