@@ -48,7 +48,7 @@ bench: ## measure again on a standing lab: make bench WORKLOAD=pods-8 [REPEATS=3
 	@$(SETUP) bench $(STACK) $(or $(WORKLOAD),pods-8) --repeats $(or $(REPEATS),3)
 
 orphans: ## what labs have left that no stack knows; REMOVE=1 removes it
-	@components/scripts/nspawn/orphans.sh $(if $(REMOVE),--remove)
+	@for script in components/scripts/*/orphans.sh; do "$$script" $(if $(REMOVE),--remove) || status=$$?; done; exit $${status:-0}
 
 format: ## format the code
 	@$(ENV) ruff format . && ruff check --fix .

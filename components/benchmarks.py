@@ -8,8 +8,9 @@ from typing import Any
 
 import pulumi
 
+from components.contract import Host
 from components.settings import LabSettings, SettingsError
-from components.steps import PROJECT, Host, local_step, publish
+from components.steps import PROJECT, local_step, publish
 
 SCHEMA_VERSION = 1
 

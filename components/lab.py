@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pulumi
 
+from components import registry
 from components.benchmarks import Benchmarks
-from components.clusters import DISTRIBUTIONS
-from components.hosts import KINDS
 from components.settings import LabSettings
 
 
@@ -23,8 +22,8 @@ class Lab(pulumi.ComponentResource):
         super().__init__("litelab:lab:Lab", name, None, opts)
         inside = pulumi.ResourceOptions(parent=self)
         roles = ["controller"] + ["worker"] * args.workers
-        made = KINDS[args.hosts.kind]("hosts", args.hosts, roles, opts=inside)
-        cluster = DISTRIBUTIONS[args.distribution]("cluster", args, made.hosts, opts=inside)
+        made = registry.host_kind(args.hosts.kind).component("hosts", args.hosts, roles, inside)
+        cluster = registry.distribution(args.distribution).component("cluster", args, made.hosts, inside)
         measured = Benchmarks("benchmarks", args, made.hosts, cluster.kubeconfig, opts=inside)
 
         self.host_summary = pulumi.Output.all(

@@ -1,26 +1,26 @@
 """The lab's whole configuration: one YAML file in ``stacks/``, single keys overridden by Pulumi configuration.
 
-Unknown keys and values out of range are refused, each named by its path, before anything is made.
+Unknown keys and values out of range are refused, each named by its path, before anything is made. Here is what all labs have;
+a host kind adds settings in its module of ``components/hosts/``, a distribution in its module of ``components/clusters/``.
 """
 
 from __future__ import annotations
 
 import difflib
-import ipaddress
+import functools
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
-HostKind = Literal["nspawn"]
-Distribution = Literal["upstream"]
+from components import registry
 
-VERSIONS: dict[Distribution, str] = {"upstream": "v1.34.4"}
-"""The version of each distribution that set-up provides (``tools/pins.toml``)."""
+DEFAULT_HOST_KIND = "nspawn"
+DEFAULT_DISTRIBUTION = "upstream"
 
 
 class SettingsError(Exception):
@@ -32,30 +32,18 @@ class _Settings(BaseModel):
 
 
 class HostSettings(_Settings):
-    """What every host of the lab is: all hosts are alike."""
+    """What every host of the lab is: all hosts are alike. Each kind has its own, with this as its base."""
 
-    kind: HostKind = Field("nspawn", description="What the hosts are made of")
+    kind: str = Field(DEFAULT_HOST_KIND, description="What the hosts are made of")
     cpus: Annotated[int, Field(ge=1, le=256)] = Field(2, description="Processors of each host")
     memory_mib: Annotated[int, Field(ge=1024, le=1048576)] = Field(2048, description="Memory of each host, MiB")
-    subnet: str | None = Field(None, description="The lab's IPv4 /24; default, one that this machine does not use")
-    internet: bool = Field(False, description="Give hosts a way out, by user-space NAT")
-
-    @field_validator("subnet")
-    @classmethod
-    def _is_a_slash_24(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        network = ipaddress.IPv4Network(value)
-        if network.prefixlen != 24:
-            msg = f"needs a /24 such as 10.87.3.0/24, and {value} is a /{network.prefixlen}"
-            raise ValueError(msg)
-        return str(network)
+    internet: bool = Field(False, description="Give hosts a way out")
 
 
 class LabSettings(_Settings):
-    """One lab: its hosts, its distribution, and what is measured on it."""
+    """One lab: its hosts, its distribution, and what is measured on it. Each distribution has its own, with this as its base."""
 
-    distribution: Distribution = Field("upstream", description="The Kubernetes distribution")
+    distribution: str = Field(DEFAULT_DISTRIBUTION, description="The Kubernetes distribution")
     version: Annotated[str, Field(pattern=r"^v?\d+\.\d+\.\d+([+.-][A-Za-z0-9.+-]+)?$")] | None = Field(
         None, description="Its version; default, the pinned one"
     )
@@ -77,16 +65,6 @@ class LabSettings(_Settings):
             msg = f"each workload is measured once, by one step of its name, and {' and '.join(twice)} would share one; repeats says how often"
             raise ValueError(msg)
         return value
-
-    @model_validator(mode="after")
-    def _version_is_there(self) -> LabSettings:
-        pinned = VERSIONS[self.distribution]
-        if self.version is not None and self.version.removeprefix("v") != pinned.removeprefix("v"):
-            msg = (
-                f"version is {self.version}, and set-up provides {self.distribution} {pinned} alone; leave version out"
-            )
-            raise ValueError(msg)
-        return self
 
     @model_validator(mode="after")
     def _something_runs_workloads(self) -> LabSettings:
@@ -144,12 +122,36 @@ def parse(content: Mapping[str, Any], where: str) -> LabSettings:
     Raises:
         SettingsError: naming every key that is wrong, by its path, with the cure.
     """
+    hosts = content.get("hosts")
+    kind = hosts.get("kind") if isinstance(hosts, Mapping) else None
+    model = model_for(
+        _one_of(registry.distributions(), content.get("distribution", DEFAULT_DISTRIBUTION), "distribution", where),
+        _one_of(registry.host_kinds(), kind or DEFAULT_HOST_KIND, "hosts.kind", where),
+    )
     try:
-        return LabSettings.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
-        problems = "; ".join(_explain(dict(e)) for e in error.errors())
+        problems = "; ".join(_explain(dict(e), model) for e in error.errors())
         msg = f"{where}: {problems}{'' if problems.endswith('?') else '.'} Nothing was made."
         raise SettingsError(msg) from None
+
+
+@functools.cache
+def model_for(distribution: str, kind: str) -> type[LabSettings]:
+    """The settings of a lab of this distribution on hosts of this kind; both are names that the registry knows."""
+    hosts = registry.host_kind(kind).settings
+    return create_model(
+        "LabSettings",
+        __base__=registry.distribution(distribution).settings,
+        hosts=(hosts, Field(default_factory=lambda: hosts.model_validate({}), description="What every host is")),
+    )
+
+
+def _one_of(known: list[str], value: object, key: str, where: str) -> str:
+    if isinstance(value, str) and value in known:
+        return value
+    msg = f"{where}: {key}: takes one of {', '.join(known)}, and it is {value!r}.{_nearest(str(value), known)} Nothing was made."
+    raise SettingsError(msg)
 
 
 def typed(key: str, value: Any) -> Any:
@@ -166,13 +168,14 @@ def typed(key: str, value: Any) -> Any:
         raise SettingsError(msg) from error
 
 
-def _explain(error: dict[str, Any]) -> str:
+def _explain(error: dict[str, Any], model: type[BaseModel]) -> str:
     location = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        model: type[BaseModel] = HostSettings if error["loc"][0] == "hosts" else LabSettings
-        known = sorted(f.alias or n for n, f in model.model_fields.items())
+        known = sorted(f.alias or n for n, f in _model_at(model, error["loc"][:-1]).model_fields.items())
         near = _nearest(str(error["loc"][-1]), known)
         return f"unknown key {location}.{near} Keys here: {', '.join(known)}"
+    if error["type"] == "missing":
+        return f"{location}: is missing"
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "literal_error":
         near = _nearest(str(error["input"]), re.findall(r"'([^']+)'", str(error.get("ctx", {}).get("expected", ""))))
@@ -180,6 +183,15 @@ def _explain(error: dict[str, Any]) -> str:
     if not location:
         return message
     return f"{location}: {message[0].lower()}{message[1:]}, and it is {error['input']!r}"
+
+
+def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel]:
+    """The model that holds the key at a path of keys."""
+    for part in path:
+        for name, field in model.model_fields.items():
+            if part in (name, field.alias) and isinstance(field.annotation, type):
+                model = field.annotation if issubclass(field.annotation, BaseModel) else model
+    return model
 
 
 def _nearest(word: str, known: list[str]) -> str:

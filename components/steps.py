@@ -18,6 +18,8 @@ from typing import Any
 import pulumi
 from pulumi_command import local, remote
 
+from components.contract import Host
+
 PROJECT = Path(__file__).resolve().parent.parent
 SCRIPTS = PROJECT / "components" / "scripts"
 
@@ -101,50 +103,6 @@ def local_step(
             opts,
         ),
     )
-
-
-@dataclass(frozen=True)
-class Ssh:
-    """How to log in to a host: user and port, the stack's client key, the host's public key."""
-
-    user: str
-    port: int
-    private_key: pulumi.Output[str]
-    host_key: pulumi.Output[str]
-
-
-@dataclass(frozen=True)
-class Host:
-    """One host of a lab.
-
-    Attributes:
-        name: its hostname, ``host-1`` and so on.
-        role: ``controller`` or ``worker``.
-        address: its IPv4 address between the hosts, known once it is made.
-        ssh: how to log in.
-        identity: new whenever the host is made anew, so that what is on it is installed again.
-        made: the resource that makes it; what is on the host goes with it.
-    """
-
-    name: str
-    role: str
-    address: pulumi.Output[str]
-    ssh: Ssh
-    identity: pulumi.Output[str]
-    made: pulumi.Resource
-
-    @property
-    def connection(self) -> remote.ConnectionArgs:
-        """For remote steps; the host key is always checked, no agent is used."""
-        return remote.ConnectionArgs(
-            host=self.address,
-            port=float(self.ssh.port),
-            user=self.ssh.user,
-            private_key=self.ssh.private_key,
-            host_key=self.ssh.host_key,
-            agent_socket_path="",
-            dial_error_limit=20,
-        )
 
 
 def remote_step(

@@ -1,6 +1,4 @@
-"""Distributions: each turns hosts into a cluster, by ssh alone."""
+"""Distributions, one module each: it turns hosts into a cluster, by ssh alone.
 
-from components.clusters.upstream import UpstreamCluster
-
-DISTRIBUTIONS = {"upstream": UpstreamCluster}
-"""Component by the name that ``distribution`` takes."""
+A module offers ``DISTRIBUTION``, a ``components.contract.Distribution``; its name is what ``distribution`` takes.
+"""

@@ -8,19 +8,35 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import pulumi
+from pydantic import Field, model_validator
 
-from components.settings import VERSIONS, LabSettings
-from components.steps import Host, local_step, publish, remote_step
+from components.contract import Distribution, Host
+from components.settings import LabSettings
+from components.steps import local_step, publish, remote_step
 
-VERSION = VERSIONS["upstream"]
+VERSION = "v1.34.4"
+"""What set-up provides (``tools/pins.toml``)."""
 POD_CIDR = "10.244.0.0/16"
 SERVICE_CIDR = "10.96.0.0/16"
 SERVICE_ADDRESS = "10.96.0.1"
 DNS_ADDRESS = "10.96.0.10"
 COREDNS_IMAGE = "docker.io/litelab/coredns:1.14.1"
+
+
+class UpstreamSettings(LabSettings):
+    """A lab of upstream Kubernetes."""
+
+    distribution: Literal["upstream"] = Field("upstream", description="The Kubernetes distribution")
+
+    @model_validator(mode="after")
+    def _version_is_there(self) -> UpstreamSettings:
+        if self.version is not None and self.version.removeprefix("v") != VERSION.removeprefix("v"):
+            msg = f"version is {self.version}, and set-up provides upstream {VERSION} alone; leave version out"
+            raise ValueError(msg)
+        return self
 
 
 class UpstreamCluster(pulumi.ComponentResource):
@@ -37,7 +53,7 @@ class UpstreamCluster(pulumi.ComponentResource):
     ready: pulumi.Resource
 
     def __init__(
-        self, name: str, args: LabSettings, hosts: list[Host], opts: pulumi.ResourceOptions | None = None
+        self, name: str, args: UpstreamSettings, hosts: list[Host], opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("litelab:clusters:UpstreamCluster", name, None, opts)
         stack = pulumi.get_stack()
@@ -143,3 +159,6 @@ def _input(values: Mapping[str, str], host: Host, certificates: pulumi.Output[di
     lines = "".join(f"{key}={value}\n" for key, value in values.items())
     both = pulumi.Output.all(host.address, certificates)
     return pulumi.Output.secret(both.apply(lambda x: f"{lines}ADDRESS={x[0]}\n---\n{x[1]['files']}\n"))
+
+
+DISTRIBUTION = Distribution(UpstreamSettings, UpstreamCluster)

@@ -1,6 +1,4 @@
-"""Host kinds: each makes a lab's hosts, alike by construction, and knows nothing of Kubernetes."""
+"""Host kinds, one module each: it makes a lab's hosts, alike by construction, and knows nothing of Kubernetes.
 
-from components.hosts.nspawn import NspawnHosts
-
-KINDS = {"nspawn": NspawnHosts}
-"""Component by the name that ``hosts.kind`` takes."""
+A module offers ``KIND``, a ``components.contract.HostKind``; its name is what ``hosts.kind`` takes.
+"""

@@ -5,18 +5,99 @@ They share the machine's kernel: they are hosts to a kubelet, and no security bo
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pulumi
+from pydantic import Field, field_validator
 
-from components.settings import HostSettings
-from components.steps import PROJECT, Host, Ssh, local_step, publish
+from components.contract import Host, HostKind, Ssh
+from components.machine import Machine
+from components.settings import HostSettings, LabSettings
+from components.steps import PROJECT, local_step, publish
 
 FIRST_ADDRESS = 10
 """host-N has the address PREFIX.(FIRST_ADDRESS + N)."""
+
+IMAGES_AND_LOGS_GIB = 1.2
+"""Disk that a host of an ``upstream`` lab takes: binaries 0.3, images 0.2, etcd, logs and room to work (measured: 0.7)."""
+
+RESERVED_MIB = 1024
+"""Memory left to the machine itself."""
+
+
+class NspawnSettings(HostSettings):
+    """The hosts of an nspawn lab."""
+
+    kind: Literal["nspawn"] = Field("nspawn", description="What the hosts are made of")
+    subnet: str | None = Field(None, description="The lab's IPv4 /24; default, one that this machine does not use")
+    internet: bool = Field(False, description="Give hosts a way out, by user-space NAT")
+
+    @field_validator("subnet")
+    @classmethod
+    def _is_a_slash_24(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        network = ipaddress.IPv4Network(value)
+        if network.prefixlen != 24:
+            msg = f"needs a /24 such as 10.87.3.0/24, and {value} is a /{network.prefixlen}"
+            raise ValueError(msg)
+        return str(network)
+
+
+def estimate(lab: LabSettings, machine: Machine) -> str:
+    """One line: what the lab will take, beside what there is."""
+    hosts = 1 + lab.workers
+    return (
+        f"{hosts} hosts x {lab.hosts.cpus} CPUs and {lab.hosts.memory_mib} MiB (caps; this machine has {machine.cpus} CPUs "
+        f"and {machine.memory_mib} MiB), about {hosts * IMAGES_AND_LOGS_GIB:.1f} GiB of disk ({machine.disk_free_gib:.0f} free)"
+    )
+
+
+def problems(lab: LabSettings, machine: Machine, is_new: bool) -> list[str]:
+    """Why the lab can't be made here, each with its cure; empty when it can.
+
+    Args:
+        lab: the lab.
+        machine: what there is.
+        is_new: the lab has no hosts yet, so its disk is still to be taken.
+    """
+    found = []
+    hosts = 1 + lab.workers
+    if machine.architecture != "x86_64":
+        found.append(
+            f"this machine is {machine.architecture}, and nspawn labs are built and tested on x86_64 alone. On arm64 `make doctor`, "
+            "`make check`, `pulumi preview` and the reports run; labs do not"
+        )
+    if not machine.is_root:
+        found.append("nspawn hosts are made by root, and you are not: run `sudo make lab`")
+    need_mib = hosts * lab.hosts.memory_mib + RESERVED_MIB
+    if machine.memory_mib < need_mib:
+        fits = max((machine.memory_mib - RESERVED_MIB) // hosts, 0)
+        cure = (
+            f"set hosts.memoryMib to {fits} or less"
+            if fits >= 1024
+            else f"set workers to {max((machine.memory_mib - RESERVED_MIB) // 1024 - 1, 0)} or less and hosts.memoryMib to 1024"
+        )
+        found.append(
+            f"{hosts} hosts of {lab.hosts.memory_mib} MiB and {RESERVED_MIB} MiB for the machine make {need_mib} MiB, "
+            f"and it has {machine.memory_mib}: {cure}"
+        )
+    if lab.hosts.cpus > machine.cpus:
+        found.append(
+            f"hosts.cpus is {lab.hosts.cpus}, and this machine has {machine.cpus}: a host can't be given more; "
+            f"set it to {machine.cpus} or less"
+        )
+    need_gib = hosts * IMAGES_AND_LOGS_GIB
+    if is_new and machine.disk_free_gib < need_gib:
+        found.append(
+            f"the lab takes about {need_gib:.1f} GiB of disk, and {machine.disk_free_gib:.1f} GiB are free where {PROJECT.name}/ is: "
+            "free some (`make clean-cache` names what can be rebuilt), or ask for fewer workers"
+        )
+    return found
 
 
 def root_image() -> Path:
@@ -39,7 +120,7 @@ class NspawnHosts(pulumi.ComponentResource):
     def __init__(
         self,
         name: str,
-        args: HostSettings,
+        args: NspawnSettings,
         roles: list[str],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -100,3 +181,6 @@ def _key(pairs: pulumi.Output[dict[str, Any]], *path: str) -> pulumi.Output[str]
         return str(value)
 
     return pairs.apply(pick)
+
+
+KIND = HostKind(NspawnSettings, NspawnHosts, estimate, problems)

@@ -6,9 +6,8 @@ import signal
 
 import pulumi
 
-from components.hosts.nspawn import NspawnHosts
-from components.settings import HostSettings
+from components.hosts.nspawn import NspawnHosts, NspawnSettings
 
 signal.signal(signal.SIGINT, signal.SIG_DFL)
-hosts = NspawnHosts("hosts", HostSettings.model_validate({}), ["controller", "worker", "worker"])
+hosts = NspawnHosts("hosts", NspawnSettings.model_validate({}), ["controller", "worker", "worker"])
 pulumi.export("prefix", hosts.prefix)

@@ -1,0 +1,111 @@
+"""What the parts of a lab agree on: a host, a kind of hosts, a distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import pulumi
+from pulumi_command import remote
+
+from components.machine import Machine
+from components.settings import HostSettings, LabSettings
+
+HostSettingsT = TypeVar("HostSettingsT", bound=HostSettings)
+LabSettingsT = TypeVar("LabSettingsT", bound=LabSettings)
+
+
+@dataclass(frozen=True)
+class Ssh:
+    """How to log in to a host: user and port, the stack's client key, the host's public key."""
+
+    user: str
+    port: int
+    private_key: pulumi.Output[str]
+    host_key: pulumi.Output[str]
+
+
+@dataclass(frozen=True)
+class Host:
+    """One host of a lab.
+
+    Attributes:
+        name: its hostname, ``host-1`` and so on.
+        role: ``controller`` or ``worker``.
+        address: its IPv4 address between the hosts, known once it is made.
+        ssh: how to log in.
+        identity: new whenever the host is made anew, so that what is on it is installed again.
+        made: the resource that makes it; what is on the host goes with it.
+    """
+
+    name: str
+    role: str
+    address: pulumi.Output[str]
+    ssh: Ssh
+    identity: pulumi.Output[str]
+    made: pulumi.Resource
+
+    @property
+    def connection(self) -> remote.ConnectionArgs:
+        """For remote steps; the host key is always checked, no agent is used."""
+        return remote.ConnectionArgs(
+            host=self.address,
+            port=float(self.ssh.port),
+            user=self.ssh.user,
+            private_key=self.ssh.private_key,
+            host_key=self.ssh.host_key,
+            agent_socket_path="",
+            dial_error_limit=20,
+        )
+
+
+class Hosts(Protocol):
+    """The component of a host kind: makes the hosts and the network between them.
+
+    It also leaves ``ssh_config`` in the stack's run folder, with each host by its name: ``ssh -F ssh_config host-1``.
+    """
+
+    hosts: list[Host]
+
+
+class Cluster(Protocol):
+    """The component of a distribution.
+
+    Attributes:
+        kubeconfig: the administrator's, a secret; who has it finds every node Ready and cluster DNS up.
+        version: what runs.
+    """
+
+    kubeconfig: pulumi.Output[str]
+    version: str
+
+
+@dataclass(frozen=True)
+class HostKind(Generic[HostSettingsT]):
+    """One way to get hosts.
+
+    Attributes:
+        settings: what ``hosts:`` takes in a lab's file.
+        component: called with name, the hosts' settings, a role for each host (controllers first), and options.
+        estimate: one line of what a lab will take, beside what there is on this machine.
+        problems: why a lab can't be made on this machine, each with its cure; given whether its hosts are still to be made.
+    """
+
+    settings: type[HostSettingsT]
+    component: Callable[[str, HostSettingsT, list[str], pulumi.ResourceOptions], Hosts]
+    estimate: Callable[[LabSettings, Machine], str]
+    problems: Callable[[LabSettings, Machine, bool], list[str]]
+
+
+@dataclass(frozen=True)
+class Distribution(Generic[LabSettingsT]):
+    """One Kubernetes distribution.
+
+    Attributes:
+        settings: what a lab's file takes.
+        component: called with name, the lab's settings, its hosts (controllers first), and options.
+    """
+
+    settings: type[LabSettingsT]
+    component: Callable[[str, LabSettingsT, list[Host], pulumi.ResourceOptions], Cluster]
