@@ -32,6 +32,7 @@ class Benchmarks(pulumi.ComponentResource):
         args: LabSettings,
         hosts: list[Host],
         kubeconfig: pulumi.Output[str],
+        version: str,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("litelab:benchmarks:Benchmarks", name, None, opts)
@@ -43,14 +44,18 @@ class Benchmarks(pulumi.ComponentResource):
             scripts,
             "access.py",
             stdin=pulumi.Output.secret(
-                pulumi.Output.json_dumps({"kubeconfig": kubeconfig, "hosts": _hosts(args, hosts)})
+                pulumi.Output.json_dumps({"kubeconfig": kubeconfig, "hosts": _hosts(args, hosts, version)})
             ),
             secret=True,
             opts=inside,
         )
         # What was measured on another cluster, on hosts made otherwise or made anew, says nothing of this lab.
         measured_on = pulumi.Output.json_dumps(
-            {"kubeconfig": kubeconfig, "facts": _hosts(args, hosts)["facts"], "hosts": [h.identity for h in hosts]}
+            {
+                "kubeconfig": kubeconfig,
+                "facts": _hosts(args, hosts, version)["facts"],
+                "hosts": [h.identity for h in hosts],
+            }
         ).apply(_short_digest)
         before: pulumi.Resource = access
         summaries: dict[str, pulumi.Output[Any]] = {}
@@ -71,13 +76,16 @@ class Benchmarks(pulumi.ComponentResource):
         self.register_outputs({"resultsDir": self.results_dir})
 
 
-def _hosts(args: LabSettings, hosts: list[Host]) -> dict[str, Any]:
+def _hosts(args: LabSettings, hosts: list[Host], version: str) -> dict[str, Any]:
     return {
         "schemaVersion": 1,
         "kind": args.hosts.kind,
         "stack": pulumi.get_stack(),
         "facts": {
             "distribution": args.distribution,
+            "version": version,
+            "addons": args.addons,
+            "controllers": args.controllers,
             "cpus": args.hosts.cpus,
             "memoryMib": args.hosts.memory_mib,
             "controllerRunsWorkloads": args.controller_runs_workloads,

@@ -21,10 +21,10 @@ class Lab(pulumi.ComponentResource):
     def __init__(self, name: str, args: LabSettings, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("litelab:lab:Lab", name, None, opts)
         inside = pulumi.ResourceOptions(parent=self)
-        roles = ["controller"] + ["worker"] * args.workers
+        roles = ["controller"] * args.controllers + ["worker"] * args.workers
         made = registry.host_kind(args.hosts.kind).component("hosts", args.hosts, roles, inside)
         cluster = registry.distribution(args.distribution).component("cluster", args, made.hosts, inside)
-        measured = Benchmarks("benchmarks", args, made.hosts, cluster.kubeconfig, opts=inside)
+        measured = Benchmarks("benchmarks", args, made.hosts, cluster.kubeconfig, cluster.version, opts=inside)
 
         self.host_summary = pulumi.Output.all(
             *[{"name": h.name, "role": h.role, "address": h.address, "kind": args.hosts.kind} for h in made.hosts]

@@ -11,7 +11,7 @@ import functools
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
@@ -21,6 +21,7 @@ from components import registry
 
 DEFAULT_HOST_KIND = "nspawn"
 DEFAULT_DISTRIBUTION = "upstream"
+DEFAULT_MINOR = "1.34"
 
 
 class SettingsError(Exception):
@@ -40,14 +41,48 @@ class HostSettings(_Settings):
     internet: bool = Field(False, description="Give hosts a way out")
 
 
+class Artifact(_Settings):
+    """A file, a folder or an address that replaces a download; a plain text is its source."""
+
+    source: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./][A-Za-z0-9_.,:/+=@%-]*$")] = Field(
+        description="A file, a folder that holds it, or an http(s) address of either (a folder's ends with /)"
+    )
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(None, description="Its digest, in hex")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_text_is_the_source(cls, value: Any) -> Any:
+        return {"source": value} if isinstance(value, str) else value
+
+
+class Image(Artifact):
+    """A tar of container images, or a folder of such tars, that hosts have before anything starts."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._:/-]*:[A-Za-z0-9_][A-Za-z0-9._-]*$")] | None = Field(
+        None, alias="as", description="The name that the tar's only image gets, with registry and tag"
+    )
+
+
 class LabSettings(_Settings):
     """One lab: its hosts, its distribution, and what is measured on it. Each distribution has its own, with this as its base."""
 
     distribution: str = Field(DEFAULT_DISTRIBUTION, description="The Kubernetes distribution")
     version: Annotated[str, Field(pattern=r"^v?\d+\.\d+\.\d+([+.-][A-Za-z0-9.+-]+)?$")] | None = Field(
-        None, description="Its version; default, the pinned one"
+        None, description="Its version; default, the pinned one of the minor"
     )
+    minor: Annotated[str, Field(pattern=r"^1\.\d{1,3}$")] = Field(
+        DEFAULT_MINOR, description="The Kubernetes minor; the same for labs that are compared"
+    )
+    addons: Literal["minimal", "vendor"] = Field(
+        "minimal",
+        description="minimal: network, DNS and proxy alone, so that labs are alike; vendor: the vendor's defaults",
+    )
+    artifacts: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")], Artifact] = Field(
+        default_factory=dict, description="What replaces a download, by the artifact's name in tools/distributions.toml"
+    )
+    images: tuple[Image, ...] = Field((), description="Container images that hosts have before anything starts")
     hosts: HostSettings = Field(default_factory=lambda: HostSettings.model_validate({}))
+    controllers: Literal[1, 3] = Field(1, description="Hosts that run the control plane")
     workers: Annotated[int, Field(ge=0, le=100)] = Field(2, description="Hosts that only run workloads")
     controller_runs_workloads: bool = Field(False, description="Let the controller run workloads too")
     workloads: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")], ...] = Field(
@@ -189,8 +224,9 @@ def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseM
     """The model that holds the key at a path of keys."""
     for part in path:
         for name, field in model.model_fields.items():
-            if part in (name, field.alias) and isinstance(field.annotation, type):
-                model = field.annotation if issubclass(field.annotation, BaseModel) else model
+            if part in (name, field.alias):
+                inside = [field.annotation, *get_args(field.annotation)]
+                model = next((x for x in inside if isinstance(x, type) and issubclass(x, BaseModel)), model)
     return model
 
 

@@ -1,6 +1,7 @@
 """Steps: scripts as command resources, short and constant in state.
 
-A part's scripts (``components/scripts/<part>``) are copied to ``.lab/run/<stack>/<part>-<hash>`` when the program runs.
+A part's scripts (``components/scripts/<part>``, for a distribution also ``components/scripts/shared``) are copied to
+``.lab/run/<stack>/<part>-<hash>`` when the program runs.
 The hash is what makes a step run again; the copy is what an older lab's ``delete`` still finds. Commands name their
 script by a path relative to the project, so a moved checkout changes nothing.
 """
@@ -44,27 +45,32 @@ def run_folder(stack: str) -> Path:
     return Path(".lab") / "run" / stack
 
 
-def digest_of(folder: Path) -> str:
-    """First 12 hex digits of the SHA-256 over the files of a folder, by name, executable bit and content."""
+def digest_of(*folders: Path) -> str:
+    """First 12 hex digits of the SHA-256 over the files of folders, by name, executable bit and content."""
     state = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
-        content = path.read_bytes()
-        executable = bool(path.stat().st_mode & 0o100)
-        state.update(f"{path.relative_to(folder)}\0{executable}\0{len(content)}\0".encode())
-        state.update(content)
+    for folder in folders:
+        for path in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
+            content = path.read_bytes()
+            executable = bool(path.stat().st_mode & 0o100)
+            state.update(f"{path.relative_to(folder)}\0{executable}\0{len(content)}\0".encode())
+            state.update(content)
     return state.hexdigest()[:12]
 
 
-def publish(part: str, stack: str, *, dry_run: bool) -> Scripts:
-    """Copy a part's scripts into the stack's run folder, unless that very content is there; a preview copies nothing."""
-    source = SCRIPTS / part
-    digest = digest_of(source)
+def publish(part: str, stack: str, *, dry_run: bool, shared: bool = False) -> Scripts:
+    """Copy a part's scripts into the stack's run folder, unless that very content is there; a preview copies nothing.
+
+    With ``shared``, those that distributions have in common come too; the part's own win.
+    """
+    sources = [SCRIPTS / "shared", SCRIPTS / part] if shared else [SCRIPTS / part]
+    digest = digest_of(*sources)
     folder = run_folder(stack) / f"{part}-{digest}"
     target = PROJECT / folder
     if not dry_run and not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         copy = Path(mkdtemp(dir=target.parent, prefix=f".{part}-"))
-        shutil.copytree(source, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+        for source in sources:
+            shutil.copytree(source, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
         copy.chmod(0o755)
         copy.replace(target)
     return Scripts(part, digest, str(folder))

@@ -14,7 +14,7 @@ import pulumi
 from pydantic import Field, model_validator
 
 from components.contract import Distribution, Host
-from components.settings import LabSettings
+from components.settings import DEFAULT_MINOR, LabSettings
 from components.steps import local_step, publish, remote_step
 
 VERSION = "v1.34.4"
@@ -35,6 +35,15 @@ class UpstreamSettings(LabSettings):
     def _version_is_there(self) -> UpstreamSettings:
         if self.version is not None and self.version.removeprefix("v") != VERSION.removeprefix("v"):
             msg = f"version is {self.version}, and set-up provides upstream {VERSION} alone; leave version out"
+            raise ValueError(msg)
+        if self.minor != DEFAULT_MINOR:
+            msg = f"minor is {self.minor}, and set-up provides upstream {VERSION} alone; leave minor out"
+            raise ValueError(msg)
+        if self.controllers != 1:
+            msg = f"controllers is {self.controllers}, and upstream labs have one; set it to 1"
+            raise ValueError(msg)
+        if self.artifacts or self.images:
+            msg = "artifacts and images are for distributions that are downloaded; upstream is built by set-up; leave them out"
             raise ValueError(msg)
         return self
 
@@ -57,7 +66,7 @@ class UpstreamCluster(pulumi.ComponentResource):
     ) -> None:
         super().__init__("litelab:clusters:UpstreamCluster", name, None, opts)
         stack = pulumi.get_stack()
-        scripts = publish("upstream", stack, dry_run=pulumi.runtime.is_dry_run())
+        scripts = publish("upstream", stack, dry_run=pulumi.runtime.is_dry_run(), shared=True)
         controller = hosts[0]
         self.version = VERSION
 

@@ -50,7 +50,7 @@ class NspawnSettings(HostSettings):
 
 def estimate(lab: LabSettings, machine: Machine) -> str:
     """One line: what the lab will take, beside what there is."""
-    hosts = 1 + lab.workers
+    hosts = lab.controllers + lab.workers
     return (
         f"{hosts} hosts x {lab.hosts.cpus} CPUs and {lab.hosts.memory_mib} MiB (caps; this machine has {machine.cpus} CPUs "
         f"and {machine.memory_mib} MiB), about {hosts * IMAGES_AND_LOGS_GIB:.1f} GiB of disk ({machine.disk_free_gib:.0f} free)"
@@ -66,7 +66,7 @@ def problems(lab: LabSettings, machine: Machine, is_new: bool) -> list[str]:
         is_new: the lab has no hosts yet, so its disk is still to be taken.
     """
     found = []
-    hosts = 1 + lab.workers
+    hosts = lab.controllers + lab.workers
     if machine.architecture != "x86_64":
         found.append(
             f"this machine is {machine.architecture}, and nspawn labs are built and tested on x86_64 alone. On arm64 `make doctor`, "
@@ -80,7 +80,7 @@ def problems(lab: LabSettings, machine: Machine, is_new: bool) -> list[str]:
         cure = (
             f"set hosts.memoryMib to {fits} or less"
             if fits >= 1024
-            else f"set workers to {max((machine.memory_mib - RESERVED_MIB) // 1024 - 1, 0)} or less and hosts.memoryMib to 1024"
+            else f"set workers to {max((machine.memory_mib - RESERVED_MIB) // 1024 - lab.controllers, 0)} or less and hosts.memoryMib to 1024"
         )
         found.append(
             f"{hosts} hosts of {lab.hosts.memory_mib} MiB and {RESERVED_MIB} MiB for the machine make {need_mib} MiB, "

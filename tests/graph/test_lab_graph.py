@@ -176,7 +176,7 @@ class TestWhatStateHolds:
         for name, command in any_graph.commands.items():
             if command.is_remote:
                 part, script, _ = REMOTE.fullmatch(command.plain["create"]).groups()  # type: ignore[union-attr]
-                path = steps.SCRIPTS / part / script
+                path = next(p for p in (steps.SCRIPTS / part / script, steps.SCRIPTS / "shared" / script) if p.exists())
             else:
                 path = project / command.plain["environment"]["STEP"]
             assert os.access(path, os.X_OK), f"{name}: {path}"

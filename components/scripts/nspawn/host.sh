@@ -133,9 +133,10 @@ start_machine() {
     "--directory=$DIR/root" "--network-namespace-path=/run/netns/$NETNS"
     --capability=all --system-call-filter=@known --resolv-conf=off --timezone=off --link-journal=no
     --console=pipe --kill-signal=SIGRTMIN+3
-    --bind=/dev/kmsg "--bind=$DIR/data/containerd:/var/lib/containerd" "--bind=$DIR/data/kubelet:/var/lib/kubelet"
-    "--bind-ro=$DIR/caps:/run/host/caps"
+    --bind=/dev/kmsg "--bind-ro=$DIR/caps:/run/host/caps"
   )
+  # Container runtimes put overlays there, and the root is one: those don't nest.
+  for dir in "$DIR"/data/*; do options+=("--bind=$dir:/var/lib/$(basename "$dir")"); done
   [ ! -e /dev/net/tun ] || options+=(--bind=/dev/net/tun)
   [ ! -e /dev/fuse ] || options+=(--bind=/dev/fuse)
   export SYSTEMD_NSPAWN_API_VFS_WRITABLE=1 SYSTEMD_NSPAWN_LOCK=0
@@ -177,7 +178,7 @@ create() {
   local key
   key=$(cat)
   remove # what a killed create left
-  mkdir -p "$DIR"/{upper,work,root,data/containerd,data/kubelet}
+  mkdir -p "$DIR"/{upper,work,root} "$DIR"/data/{containerd,containers,k0s,kubelet,rancher}
   chmod 755 "$DIR" "$DIR/upper" "$DIR/root"
   printf '%s\n' "$key" | root_files
   capped_proc

@@ -2,8 +2,9 @@
 # controller.sh create, on the controller: etcd, API server, controller manager and scheduler, until the API is ready.
 # Input: ADDRESS, INTERNET, CIDRs, then a base64 tar of certificates and kubeconfigs for /.
 set -euo pipefail
-# shellcheck source-path=SCRIPTDIR source=step.sh
+# shellcheck source-path=SCRIPTDIR source=../shared/step.sh
 . "$(dirname "$0")/step.sh"
+KUBE=/etc/kubernetes
 
 unit() { # unit NAME TYPE DESCRIPTION COMMAND
   cat >"/etc/systemd/system/$1.service" <<UNIT

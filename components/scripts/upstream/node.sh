@@ -2,8 +2,9 @@
 # node.sh create, on every host: kubelet, kube-proxy and flannel, until the API server reports the node Ready.
 # Input: settings, then a base64 tar of the node's certificates and kubeconfigs for /.
 set -euo pipefail
-# shellcheck source-path=SCRIPTDIR source=step.sh
+# shellcheck source-path=SCRIPTDIR source=../shared/step.sh
 . "$(dirname "$0")/step.sh"
+KUBE=/etc/kubernetes
 
 kubelet_config() {
   local taints='' gates='{}' driver=cgroupfs

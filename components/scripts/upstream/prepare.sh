@@ -1,8 +1,9 @@
 #!/bin/bash
 # On a host: links for the multi-call binary, containerd with the lab's images.
 set -euo pipefail
-# shellcheck source-path=SCRIPTDIR source=step.sh
+# shellcheck source-path=SCRIPTDIR source=../shared/step.sh
 . "$(dirname "$0")/step.sh"
+KUBE=/etc/kubernetes
 
 mkdir -p "$BASE/links" /etc/containerd /etc/cni/net.d "$KUBE/pki"
 chmod 700 "$KUBE/pki"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # On a host that lives on: everything the other steps made goes, pods first.
 set -euo pipefail
-# shellcheck source-path=SCRIPTDIR source=step.sh
+# shellcheck source-path=SCRIPTDIR source=../shared/step.sh
 . "$(dirname "$0")/step.sh"
 
 systemctl disable -q --now kubelet kube-proxy flanneld kube-scheduler kube-controller-manager kube-apiserver etcd 2>/dev/null || true

@@ -2,8 +2,9 @@
 # verify.sh create, on the controller: the cluster does what a workload needs. Input: NODES, how many must be Ready; TAINT,
 # whether the controller runs no workloads.
 set -euo pipefail
-# shellcheck source-path=SCRIPTDIR source=step.sh
+# shellcheck source-path=SCRIPTDIR source=../shared/step.sh
 . "$(dirname "$0")/step.sh"
+KUBE=/etc/kubernetes
 export KUBECONFIG=$KUBE/admin.conf
 
 nodes_ready() {

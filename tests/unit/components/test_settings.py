@@ -18,7 +18,7 @@ from components import settings
 from components.settings import SettingsError, load, model_for, parse
 from components.steps import PROJECT
 
-SHELL_WORD = re.compile(r"[A-Za-z0-9_.,:/+=-]*")
+SHELL_WORD = re.compile(r"[A-Za-z0-9_.,:/+=@%-]*")
 """What a shell takes as one word and nothing else."""
 
 
@@ -61,7 +61,7 @@ class TestUnknownKeys:
     def test_a_key_that_resembles_none_gets_no_suggestion(self) -> None:
         message = refusal({"qqqqqq": 1})
         assert "Did you mean" not in message
-        assert "Keys here: controllerRunsWorkloads, distribution, hosts" in message
+        assert "Keys here: addons, artifacts, controllerRunsWorkloads, controllers, distribution, hosts" in message
 
     def test_every_wrong_key_is_named_at_once(self) -> None:
         message = refusal({"wrokers": 2, "hosts": {"cpu": 2}, "repeats": 0})
@@ -248,6 +248,8 @@ class TestHostileValues:
         [
             "distribution",
             "version",
+            "minor",
+            "addons",
             "workers",
             "workloads.0",
             "repeats",
@@ -272,6 +274,18 @@ class TestHostileValues:
             assert SHELL_WORD.fullmatch(word), word
             assert not word.startswith("-")
 
+    @given(value=HOSTILE)
+    @pytest.mark.parametrize("key", ["source", "sha256", "as"])
+    def test_no_artifact_or_image_reaches_a_step_as_more_than_a_plain_word(self, key: str, value: str) -> None:
+        content = {"source": "a.tar", key: value}
+        try:
+            read = settings.Image.model_validate(content)
+        except ValueError:
+            return
+        for word in words(json.loads(read.model_dump_json())):
+            assert SHELL_WORD.fullmatch(word), word
+            assert not word.startswith("-")
+
     def test_the_list_of_text_settings_is_whole(self) -> None:
         """A new setting that is text must be added to the property above."""
         schema = model_for("upstream", "nspawn").model_json_schema()
@@ -281,7 +295,14 @@ class TestHostileValues:
                 shown = json.dumps(field)
                 if '"string"' in shown:
                     texts.add(f"{prefix}{name}" + (".0" if '"array"' in shown else ""))
-        assert texts - {"hosts.kind", "distribution"} == {"version", "hosts.subnet", "workloads.0"}
+        # Artifacts and images are held to their patterns below.
+        assert texts - {"hosts.kind", "distribution", "artifacts"} == {
+            "version",
+            "minor",
+            "addons",
+            "hosts.subnet",
+            "workloads.0",
+        }
 
     @given(stack=HOSTILE)
     def test_a_stack_name_that_is_no_plain_word_is_refused(self, stack: str) -> None:

@@ -1,0 +1,230 @@
+"""What distributions have in common: which steps there are, in what order, and what each is told.
+
+=============  ==========================  ==================================================================
+step           script, where               what it does
+=============  ==========================  ==================================================================
+artifacts      fetch.py, operator          programs and images, whole and checked, into the cache
+validate       validate.py, operator       every host's facts; what can't become a cluster is refused
+stage-HOST     stage.sh, operator          files and scripts to the host; ``prepare.sh`` there makes it ready
+init           init.sh, first controller   configures and starts it, until its API is ready
+join-HOST      join.sh, operator           a token for this host alone from ``token.sh`` on the first controller,
+                                           handed to ``node.sh`` on the host, then invalidated
+verify         verify.sh, first controller every node Ready, taints as they must be, DNS up; prints the kubeconfig
+upgrade        upgrade.sh, operator        brings hosts to the wanted version, one by one (``running.sh``,
+                                           ``upgrade-host.sh`` there); nothing on a fresh lab
+=============  ==========================  ==================================================================
+
+``reset.sh`` on a host undoes all of it, when the lab ends and the host lives on. A distribution's own scripts are ``prepare.sh``,
+``init.sh``, ``token.sh``, ``node.sh``, ``verify.sh``, ``running.sh``, ``upgrade-host.sh``, ``reset.sh``; the others are
+shared, and any can be replaced by one of the same name. No step but ``artifacts`` and ``upgrade`` is told the version: a changed one
+upgrades a cluster, and installs nothing again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pulumi
+from pulumi_command import local
+
+from components import artifacts, pins
+from components.contract import Host
+from components.settings import LabSettings, SettingsError
+from components.steps import Scripts, local_step, publish, remote_step
+
+OWN_IMAGES = ("pause", "busybox")
+"""Images of set-up that workloads and tests start on every lab."""
+
+
+@dataclass(frozen=True)
+class Traits:
+    """How a distribution differs from the others.
+
+    Attributes:
+        part: its name, and that of its scripts' folder.
+        ports: TCP ports that it needs on every host.
+        memory_mib: what a host must have at least.
+        disk_mib: what must be free at least.
+        workers_join_together: else one after another.
+        nodes: which hosts are nodes of the cluster, as ``kubectl get nodes`` must show.
+        values: further settings for its scripts, as ``KEY=VALUE`` in plain characters.
+    """
+
+    part: str
+    ports: tuple[int, ...]
+    memory_mib: int = 900
+    disk_mib: int = 1500
+    workers_join_together: bool = True
+    nodes: Callable[[Any, list[Host]], list[Host]] = lambda _, hosts: hosts
+    values: Callable[[Any], Mapping[str, str]] = field(default=lambda _: {})
+
+
+def release(lab: LabSettings) -> pins.Release:
+    """The version that a lab asks for.
+
+    Raises:
+        ValueError: there is none; one sentence.
+    """
+    try:
+        return pins.release(lab.distribution, lab.minor, lab.version)
+    except pins.PinError as error:
+        raise ValueError(str(error)) from None
+
+
+class InstalledCluster(pulumi.ComponentResource):
+    """A cluster of a distribution on hosts that are given.
+
+    Attributes:
+        kubeconfig: the administrator's, a secret; a context for each controller, the first one current.
+        version: what runs.
+        ready: the last step; who depends on it finds every node Ready and cluster DNS up.
+        proof: of each file, its digest and who vouches for it.
+    """
+
+    kubeconfig: pulumi.Output[str]
+    version: str
+    ready: pulumi.Resource
+    proof: pulumi.Output[Any]
+
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        traits: Traits,
+        args: LabSettings,
+        hosts: list[Host],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__(kind, name, None, opts)
+        self._traits, self._args, self._hosts = traits, args, hosts
+        self._scripts: Scripts = publish(
+            traits.part, pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run(), shared=True
+        )
+        try:
+            wanted = release(args)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+        self.version = wanted.version
+        self._controllers = [h for h in hosts if h.role == "controller"]
+        self._workers = [h for h in hosts if h.role == "worker"]
+        first = self._controllers[0]
+
+        fetched = self._artifacts(wanted)
+        validated = self._validate()
+        staged = {h.name: self._stage(h, fetched, validated) for h in hosts}
+        begun = remote_step(
+            "init", first, self._scripts, "init.sh", stdin=self._input(first), opts=self._after(staged[first.name])
+        )
+        before: list[pulumi.Resource] = [begun]
+        for host in self._controllers[1:]:
+            before = [self._join(host, staged[host.name], *before)]
+        joined = list(before)
+        for host in self._workers:
+            step = self._join(host, staged[host.name], *before)
+            joined.append(step)
+            if not traits.workers_join_together:
+                before = [step]
+        verified = remote_step(
+            "verify",
+            first,
+            self._scripts,
+            "verify.sh",
+            # Who is a node is told to this step alone: one more worker changes nothing on the others.
+            stdin=self._input(first, NODES=",".join(h.name for h in traits.nodes(args, hosts))),
+            opts=self._after(*joined),
+        )
+        self.ready = local_step(
+            "upgrade",
+            self._scripts,
+            "upgrade.sh",
+            environment={"HOSTS": " ".join(h.name for h in [*self._controllers, *self._workers]), "FIRST": first.name},
+            stdin=self._input(None),
+            # What hosts are to have: version, programs, images.
+            triggers=[fetched.stdout.apply(lambda text: json.loads(text)["list"])],
+            opts=self._after(verified),
+        )
+        self.proof = fetched.stdout.apply(lambda text: json.loads(text)["files"])
+        self.kubeconfig = pulumi.Output.secret(
+            pulumi.Output.all(verified.stdout, self.ready.stdout).apply(lambda x: str(x[0]))
+        )
+        self.register_outputs({"kubeconfig": self.kubeconfig, "version": self.version})
+
+    def _after(self, *steps: pulumi.Resource, host: Host | None = None) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(
+            parent=self, depends_on=list(steps), deleted_with=host.made if host is not None else None
+        )
+
+    def _artifacts(self, wanted: pins.Release) -> local.Command:
+        request = {
+            "part": self._traits.part,
+            "version": wanted.version,
+            "own": list(OWN_IMAGES),
+            "files": artifacts.wanted(self._args, wanted),
+        }
+        text = json.dumps(request)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        return local_step("artifacts", self._scripts, "fetch.py", stdin=text, triggers=[digest], opts=self._after())
+
+    def _validate(self) -> local.Command:
+        pairs = [pulumi.Output.concat(h.name, "=", h.address) for h in self._hosts]
+        return local_step(
+            "validate",
+            self._scripts,
+            "validate.py",
+            environment={
+                "HOSTS": pulumi.Output.all(*pairs).apply(",".join),
+                "PORTS": ",".join(map(str, self._traits.ports)),
+                "MEMORY_MIB": str(self._traits.memory_mib),
+                "DISK_MIB": str(self._traits.disk_mib),
+            },
+            triggers=[h.identity for h in self._hosts],
+            opts=self._after(*(h.made for h in self._hosts)),
+        )
+
+    def _stage(self, host: Host, *before: pulumi.Resource) -> local.Command:
+        return local_step(
+            f"stage-{host.name}",
+            self._scripts,
+            "stage.sh",
+            arguments=[host.name],
+            triggers=[host.identity],
+            opts=self._after(*before, host=host),
+        )
+
+    def _join(self, host: Host, *before: pulumi.Resource) -> local.Command:
+        return local_step(
+            f"join-{host.name}",
+            self._scripts,
+            "join.sh",
+            arguments=[host.name],
+            environment={"FIRST": self._controllers[0].name, "ROLE": host.role},
+            stdin=self._input(host),
+            triggers=[host.identity],
+            secret=True,
+            opts=self._after(*before, host=host),
+        )
+
+    def _input(self, host: Host | None, **more: str) -> pulumi.Output[str]:
+        """What a script is told: ``KEY=VALUE`` lines and, where it runs on the host itself, ``---``."""
+        args = self._args
+        plain = {
+            "ADDONS": args.addons,
+            "CONTROLLERS": str(args.controllers),
+            "INTERNET": str(args.hosts.internet).lower(),
+            "RUNS_WORKLOADS": str(args.controller_runs_workloads).lower(),
+            "ROLE": host.role if host is not None else "",
+            **self._traits.values(args),
+            **more,
+        }
+        lines = "".join(f"{key}={value}\n" for key, value in plain.items())
+        addresses = pulumi.Output.all(*[h.address for h in self._controllers]).apply(",".join)
+        text = pulumi.Output.concat(lines, "CONTROLLER_ADDRESSES=", addresses, "\n")
+        if host is None:
+            return text
+        text = pulumi.Output.concat(text, "ADDRESS=", host.address, "\n")
+        # join.sh puts the mark itself, before the token.
+        return pulumi.Output.concat(text, "---\n") if host is self._controllers[0] else text

@@ -1,0 +1,29 @@
+# shellcheck shell=bash
+# Sourced by steps that run on the operator's machine and work on hosts by ssh.
+# shellcheck disable=SC2034 # its variables are for the scripts that source it
+# A script lives in RUN/<part>-<hash>/.
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+RUN=$(cd "$here/.." && pwd -P)
+PART=$(basename "$here" | sed 's/-[0-9a-f]*$//')
+BLOBS=${LITELAB_CACHE:-$RUN/../../../.cache}/blobs
+ON_HOST=/opt/litelab/$PART
+
+die() { # die HOST TEXT
+  printf 'error: host %s: %s\n' "$1" "${*:2}" >&2
+  exit 1
+}
+
+say() { printf '%s\n' "$*" >&2; }
+
+# on HOST COMMAND...: a command on a host; its standard input is the caller's.
+on() { ssh -F "$RUN/ssh_config" "$@"; }
+
+# bounded_on SECONDS HOST COMMAND: as on, ended when it takes too long.
+bounded_on() {
+  local limit=$1 host=$2 code=0
+  shift 2
+  timeout -k 5 "$limit" ssh -F "$RUN/ssh_config" "$host" "$@" || code=$?
+  [ "$code" -ne 124 ] || say "error: host $host: '${*: -1}' had not ended after $limit s, and the connection was given up. Run the same command again to go on."
+  return "$code"
+}

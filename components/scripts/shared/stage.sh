@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# stage.sh create|delete HOST, on the operator's machine: a distribution's files, images and scripts to a host, which is made
+# ready for it. Files that are there already are not copied again. At the end the distribution is taken off a living host.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=operator.sh
+. "$(dirname "${BASH_SOURCE[0]}")/operator.sh"
+HOST=${2:?usage: stage.sh create|delete HOST}
+
+scripts() {
+  tar -C "$here" --owner=0 --group=0 -cf - . |
+    on "$HOST" "mkdir -p $ON_HOST/scripts && tar -xf - -C $ON_HOST/scripts" || die "$HOST" "copying scripts ended early. 'make ssh HOST=$HOST CMD=\"df -h /\"' shows whether its disk is full; run the same command again to go on."
+}
+
+# What the host's list lacks of ours; a file counts as there only when the list says so.
+files() {
+  local list=$RUN/$PART.list kind name digest folder missing=0
+  [ -r "$list" ] || die "$HOST" "$list is missing, so nothing was fetched for it. Run 'pulumi up' again; it fetches first."
+  folder=$(mktemp -d)
+  # shellcheck disable=SC2064 # this folder
+  trap "rm -rf '$folder'" EXIT
+  mkdir "$folder/files" "$folder/images"
+  while read -r kind name digest; do
+    [ "$kind" != version ] || continue
+    [ -r "$BLOBS/$digest" ] || die "$HOST" "$name is no longer in the cache ($BLOBS). 'pulumi up --replace' of the step artifacts fetches it again."
+    if [ "$kind" = image ]; then name=$name.tar; fi
+    ln -s "$(readlink -f "$BLOBS/$digest")" "$folder/${kind}s/$name"
+    missing=$((missing + 1))
+  done < <(on "$HOST" "cat $ON_HOST/list 2>/dev/null || true" </dev/null | grep -vxFf - "$list" || true)
+  cp "$list" "$folder/list.new"
+  if [ "$missing" -gt 0 ] || ! on "$HOST" "cmp -s - $ON_HOST/list" <"$list"; then
+    tar -C "$folder" --owner=0 --group=0 -chf - list.new files images | on "$HOST" "$ON_HOST/scripts/receive.sh" ||
+      die "$HOST" "copying $missing files ended early. 'make ssh HOST=$HOST CMD=\"df -h /\"' shows whether its disk is full; run the same command again to go on."
+  fi
+}
+
+create() {
+  scripts
+  files
+  bounded_on 300 "$HOST" "$ON_HOST/scripts/prepare.sh" </dev/null
+}
+
+delete() { bounded_on 300 "$HOST" "[ ! -x $ON_HOST/scripts/reset.sh ] || $ON_HOST/scripts/reset.sh" </dev/null; }
+
+case ${1:-} in
+create | delete | files) "$1" ;;
+*) die "$HOST" "usage: stage.sh create|delete HOST" ;;
+esac

@@ -1,0 +1,119 @@
+# shellcheck shell=bash
+# Sourced by every step that runs on a host: its input, its lock, its waits, and what it says when one runs out.
+# shellcheck disable=SC2034 # its variables are for the scripts that source it
+
+# Where stage put the part: its programs, images and scripts.
+BASE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+NODE=$(hostname)
+export PATH=$BASE/links:$BASE/bin:$PATH
+export GOMAXPROCS="${GOMAXPROCS:-2}"
+
+say() { printf '%s\n' "$*" >&2; }
+
+die() {
+  say "error: host $NODE: $*"
+  exit 1
+}
+
+# One step at a time on a host: a second 'up' waits for one that outlived its Pulumi.
+mkdir -p /run/litelab /var/lib/litelab
+exec 9>/run/litelab/step.lock
+flock -w 300 9 || die "another step has held the host's lock for 300 s ('fuser /run/litelab/step.lock' names it). Run the same command again when it has ended."
+
+# read_input: KEY=VALUE lines up to a line '---', then whatever follows is left on standard input.
+read_input() {
+  local line
+  while IFS= read -r line && [ "$line" != --- ]; do
+    [[ $line =~ ^[A-Z_]+=[A-Za-z0-9._:/,@=+-]*$ ]] || die "the step's input has the line '$line', which is no KEY=VALUE of plain characters"
+    declare -g "${line%%=*}=${line#*=}"
+  done
+}
+
+STEP_BEGAN_NS=$(date +%s%N)
+step_done() { # step_done NAME
+  local ms=$((($(date +%s%N) - STEP_BEGAN_NS) / 1000000))
+  printf '{"step":"%s","host":"%s","seconds":%d.%03d}\n' "$1" "$NODE" $((ms / 1000)) $((ms % 1000)) | tee -a /var/lib/litelab/steps.jsonl
+}
+
+# journal UNIT: its last lines, for an error.
+journal() { journalctl -u "$1" -n 8 --no-pager -o cat 2>/dev/null | cut -c1-300 | sed 's/^/    /'; }
+
+# start_unit UNIT SECONDS: restart it, and say why when it does not come up.
+start_unit() {
+  timeout -k 5 "$2" systemctl restart "$1" || die "$1 did not start within $2 s; its state is $(systemctl is-active "$1"). Its journal ends:
+$(journal "$1")"
+}
+
+# wait_for WHAT SECONDS UNIT COMMAND...: polls until COMMAND succeeds.
+wait_for() {
+  local what=$1 limit=$2 unit=$3 deadline last
+  shift 3
+  deadline=$((SECONDS + limit))
+  until last=$("$@" 2>&1); do
+    [ "$SECONDS" -lt "$deadline" ] || die "waited $limit s for $what. Last state: $(printf '%s' "$last" | tail -n 3 | tr '\n' ' '). $unit is $(systemctl is-active "$unit"), and its journal ends:
+$(journal "$unit")
+Look inside with 'make ssh HOST=$NODE'; run the same command again to go on."
+    sleep 0.2
+  done
+}
+
+# staged_version: what is to run here, as the list says.
+staged_version() { awk '$1 == "version" { print $2 }' "$BASE/list"; }
+
+# artifact NAME: the path of a staged file.
+artifact() {
+  [ -r "$BASE/files/$1" ] || die "the artifact $1 is not in $BASE/files. Run the same command again; staging copies it."
+  printf '%s\n' "$BASE/files/$1"
+}
+
+# program NAME: as artifact, made executable; refused when it is for another processor.
+program() {
+  local path machine
+  path=$(artifact "$1")
+  machine=$(od -An -tu2 -j18 -N2 "$path" | tr -d ' ')
+  if [ "$(head -c 4 "$path" | od -An -tx1 | tr -d ' \n')" = 7f454c46 ]; then
+    case $(uname -m)/$machine in
+    x86_64/62 | aarch64/183) ;;
+    *) die "the artifact $1 is built for another processor (ELF machine $machine) than this host's $(uname -m). Name the right one in the lab's file as artifacts: {$1: PATH-OR-ADDRESS}." ;;
+    esac
+  fi
+  chmod 755 "$path"
+  printf '%s\n' "$path"
+}
+
+# is_container: whether this host shares its kernel, so that modules, sysctls and swap are not its own.
+is_container() { systemd-detect-virt -q --container; }
+
+# can_lower_oom: false in sandboxes without CAP_SYS_RESOURCE.
+can_lower_oom() { [ $((0x$(awk '/^CapEff/ { print $2 }' /proc/self/status) >> 24 & 1)) = 1 ]; }
+
+# prepare_os: what every distribution expects of a host, kept over a reboot.
+prepare_os() {
+  local module
+  is_container || {
+    swapoff -a
+    sed -i.litelab -E '/^[^#].*[[:space:]]swap[[:space:]]/s/^/# litelab: /' /etc/fstab
+    for module in overlay br_netfilter nf_conntrack vxlan; do modprobe "$module" 2>/dev/null || true; done
+    printf '%s\n' overlay br_netfilter nf_conntrack vxlan >/etc/modules-load.d/litelab.conf
+    printf 'net.ipv4.ip_forward=1\nnet.bridge.bridge-nf-call-iptables=1\nfs.inotify.max_user_instances=8192\nfs.inotify.max_user_watches=524288\n' >/etc/sysctl.d/90-litelab.conf
+    sysctl -q -p /etc/sysctl.d/90-litelab.conf 2>/dev/null || true
+  }
+  [ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ] || sysctl -q -w net.ipv4.ip_forward=1
+}
+
+# interface_of ADDRESS: the link that has it.
+interface_of() {
+  local found
+  found=$(ip -o -4 addr show to "$1" | awk '{ print $2; exit }')
+  [ -n "$found" ] || die "no interface has the address $1, which the lab gives this host. 'ip addr' on the host shows what it has."
+  printf '%s\n' "$found"
+}
+
+# reach WHAT ADDRESS PORT SECONDS: waits until a port of another host takes connections.
+reach() {
+  local deadline=$((SECONDS + $4))
+  until timeout 3 bash -c "exec 3<>/dev/tcp/$2/$3" 2>/dev/null; do
+    [ "$SECONDS" -lt "$deadline" ] || die "waited $4 s for $1 at $2:$3, which takes no connection. Is it up ('make status'), and does a firewall between the hosts let port $3 through? Run the same command again to go on."
+    sleep 0.3
+  done
+}

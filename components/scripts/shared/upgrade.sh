@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# upgrade.sh create, on the operator's machine: brings every host to the staged version, one after another, in order. Hosts that
+# have it are left alone, so on a fresh lab it does nothing. Environment: HOSTS (in order, with blanks), FIRST.
+# Standard input: settings, KEY=VALUE lines.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=operator.sh
+. "$(dirname "${BASH_SOURCE[0]}")/operator.sh"
+
+WANTED=$(awk '$1 == "version" { print $2 }' "$RUN/$PART.list")
+
+# check_order HOST NOW: refuses what Kubernetes does not allow, before anything is touched.
+check_order() {
+  local host=$1 now=$2 now_minor wanted_minor
+  [ "$now" != "$WANTED" ] || return 0
+  [ "$(printf '%s\n%s\n' "$now" "$WANTED" | sort -V | tail -n 1)" = "$WANTED" ] ||
+    die "$host" "it runs $now, and the lab's file asks for $WANTED: a cluster is never downgraded, since its datastore may hold what the older version can't read. Put version back, or destroy the lab and make it anew."
+  now_minor=$(printf %s "$now" | cut -d. -f2) wanted_minor=$(printf %s "$WANTED" | cut -d. -f2)
+  [ $((wanted_minor - now_minor)) -le 1 ] ||
+    die "$host" "it runs $now, and the lab's file asks for $WANTED: Kubernetes is upgraded one minor at a time. Set version to the newest 1.$((now_minor + 1)) first."
+}
+
+create() {
+  local host now settings old=''
+  settings=$(cat)
+  for host in $HOSTS; do
+    now=$(bounded_on 60 "$host" "$ON_HOST/scripts/running.sh" </dev/null)
+    check_order "$host" "$now"
+    [ "$now" = "$WANTED" ] || old="$old $host"
+  done
+  for host in $old; do
+    say "$host: upgrade to $WANTED"
+    "$here/stage.sh" files "$host"
+    printf '%s\nCONTROLLER=%s\n---\n' "$settings" "$FIRST" | bounded_on 600 "$host" "$ON_HOST/scripts/upgrade-host.sh create" >/dev/null
+    # Only when the cluster sees it well is the next one touched.
+    bounded_on 300 "$FIRST" "$ON_HOST/scripts/verify.sh node $host $WANTED" </dev/null >/dev/null
+  done
+  printf '%s\n' "$WANTED"
+}
+
+case ${1:-} in
+create) create ;;
+delete) ;;
+*) die operator "usage: upgrade.sh create" ;;
+esac
