@@ -1,4 +1,8 @@
-"""Namespaces of a run: each repeat gets a fresh one, and none outlives the run, however it ends."""
+"""Namespaces of a run: each repeat gets a fresh one, and each is deleted before the run ends, however it ends.
+
+A namespace takes 5 s and more to go, even an empty one. A run that is complete does not wait for that: the next run does, before
+it measures.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +30,7 @@ class Namespaces:
         self._run_id = run_id
         self._limit_s = limit_s
         self.standing: list[str] = []
+        self._going: list[str] = []
 
     async def create(self, name: str) -> None:
         """Makes the namespace and waits for what a pod in it needs: its default service account."""
@@ -95,8 +100,23 @@ class Namespaces:
         answers = await asyncio.gather(*(self.delete(name) for name in list(self.standing)), return_exceptions=True)
         return [str(answer) for answer in answers if isinstance(answer, BaseException)]
 
+    async def release(self) -> list[str]:
+        """Asks for the end of whatever is left, and waits for it only where that is refused; returns what stays, with its reason."""
+        urls = {name: self._connection.url(f"/api/v1/namespaces/{name}") for name in self.standing}
+        answers = await asyncio.gather(*(self._connection.call("DELETE", url) for url in urls.values()))
+        self.standing = [name for name, answer in zip(urls, answers, strict=True) if not answer.ok]
+        return await self.delete_standing()
+
+    async def await_earlier(self) -> None:
+        """Waits until the namespaces of earlier runs are gone; raises with the last state of one that stays."""
+        going, self._going = self._going, []
+        await asyncio.gather(*(self.delete(name) for name in going))
+
     async def clear_abandoned(self) -> list[str]:
-        """Removes namespaces of runs on this machine whose process is dead; refuses to start beside a living one."""
+        """Removes namespaces of runs on this machine whose process is dead; refuses to start beside a living one.
+
+        Those that are going already are left to `await_earlier`.
+        """
         answer = await self._connection.get(f"/api/v1/namespaces?labelSelector={RUN_LABEL}")
         if not answer.ok:
             return []
@@ -105,9 +125,12 @@ class Namespaces:
             owner = _owner_of(item)
             if owner is None or owner.get("machine") != _owner()["machine"]:
                 continue
-            if not _lives(owner):
+            own = owner == _owner()
+            if item["metadata"].get("deletionTimestamp") and (own or not _lives(owner)):
+                self._going.append(str(item["metadata"]["name"]))
+            elif not _lives(owner):
                 abandoned.append(str(item["metadata"]["name"]))
-            elif owner != _owner():
+            elif not own:
                 raise MeasurementError(
                     what="another run is measuring on this cluster",
                     where=f"{self._connection.server}, namespace {item['metadata']['name']}",

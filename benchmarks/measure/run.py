@@ -86,6 +86,8 @@ async def _measure(
     plan += [("measured", n + 1) for n in range(workload.repeats)]
     try:
         for number, (phase, index) in enumerate(plan, 1):
+            if phase == "measured":
+                await namespaces.await_earlier()
             namespace = f"bench-{run_id}-{number}"
             await namespaces.create(namespace)
             repeat_run = RepeatRun(connection, workload, namespace, origin, phase, index)
@@ -99,8 +101,10 @@ async def _measure(
             if phase == "measured" and repeat.pods_succeeded == 0 and index < workload.repeats:
                 say("  no pod came up: further repeats would only repeat that")
                 break
+        # Only now, and all at once: the going of a namespace would disturb the next repeat.
+        if all(repeat.complete and not repeat.timed_out for repeat in state.repeats):
+            state.errors += await namespaces.release()
     finally:
-        # Only now, and all at once: a namespace takes 5 s and more to go, and its going would disturb the next repeat.
         state.errors += await _to_its_end(namespaces.delete_standing())
     if lab:
         hosts = after_run(before, await probe_hosts(lab.hosts))

@@ -128,6 +128,8 @@ class ApiServer:
     async def _delete_namespace(self, request: web.Request) -> web.Response:
         name = request.match_info["ns"]
         self.namespaces_asked_to_go += 1
+        if name in self.namespaces:
+            self.namespaces[name]["metadata"].setdefault("deletionTimestamp", NOW)
         if self.faults.keep_namespaces:
             condition = {"status": "True", "message": "Some content in the namespace has finalizers remaining"}
             self.namespaces[name]["status"] = {"conditions": [condition]}

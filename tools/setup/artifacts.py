@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from tools.setup import images
 from tools.setup.cache import key_of, keyed, link, same_file
+
+PACKED = "files.tar.zst"
 
 BUSYBOX_LINKS = (
     "sh",
@@ -34,6 +37,8 @@ def assemble(
     cache: Path, programs: Mapping[str, Path], node: Path, node_pin: Mapping[str, list[str]], names: Mapping[str, str]
 ) -> Path:
     """The folder ``<cache>/artifacts/upstream``: ``bin/``, ``cni/``, ``images/``, ``manifest.json`` (path to SHA-256).
+
+    ``files.tar.zst`` is the three folders as they travel to hosts: packed once, for three hosts and every lab.
 
     Args:
         cache: the cache folder.
@@ -73,6 +78,10 @@ def assemble(
         images.write(folder / "images/busybox.tar", names["busybox"], tools, ["sh"], machine)
         manifest = {str(p.relative_to(folder)): _sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()}
         (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        pack = ["tar", "--create", "--owner=0", "--group=0", "--use-compress-program=zstd -T0 -q"]
+        subprocess.run(
+            [*pack, f"--file={folder / PACKED}", f"--directory={folder}", "bin", "cni", "images"], check=True
+        )
 
     made = keyed(cache / "artifacts", "upstream", key, make)
     link(cache / "artifacts" / "upstream", made)

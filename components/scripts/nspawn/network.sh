@@ -165,6 +165,7 @@ ssh_config() {
     cat <<CONFIG
 Host *
   User root
+  Ciphers aes128-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-gcm@openssh.com,aes128-ctr
   IdentityFile $RUN/id_ed25519
   IdentitiesOnly yes
   IdentityAgent none

@@ -93,12 +93,12 @@ def test_pods_of_deployments_are_known_by_their_owner(tmp_path: Path) -> None:
     assert result.summary.api_ms["create deployments"].n == 2
 
 
-def test_every_repeat_has_a_namespace_of_its_own_and_none_is_left(tmp_path: Path) -> None:
+def test_every_repeat_has_a_namespace_of_its_own_and_each_is_removed(tmp_path: Path) -> None:
     server = ApiServer()
     result = run(tmp_path, pods(warmups=1, repeats=2), server)
     assert len(set(server.namespaces_ever)) == 3
     assert all(name.startswith(f"bench-{result.run_id}-") for name in server.namespaces_ever)
-    assert server.namespaces == {}
+    assert server.namespaces_asked_to_go == 3
 
 
 def test_files_are_whole_small_and_under_their_schema(tmp_path: Path) -> None:
@@ -193,12 +193,33 @@ def test_an_update_that_meets_a_newer_object_is_sent_again(tmp_path: Path) -> No
     assert any("sent again" in note for note in result.summary.notes)
 
 
-def test_a_namespace_that_stays_is_an_error_with_the_servers_reason_and_the_samples_kept(tmp_path: Path) -> None:
+def test_a_namespace_that_stays_is_an_error_of_the_next_run_with_the_servers_reason(tmp_path: Path) -> None:
     limits = Limits(namespace_seconds=0.5)
-    result = run(tmp_path, pods(limits=limits), faults=Faults(keep_namespaces=True))
+    server = ApiServer(Faults(keep_namespaces=True))
+    first = run(tmp_path, pods(limits=limits), server)
+    assert first.summary.outcome.verdict == "good"
+    second = run(tmp_path, pods(limits=limits, warmups=1), server)
+    assert second.summary.outcome.exit_code == 1
+    assert "finalizers remaining" in (second.error or "")
+    assert f"bench-{first.run_id}-1" in (second.error or "")
+    assert len(second.warmups) == 1
+    assert second.repeats == []
+
+
+def test_a_namespace_with_pods_that_stay_is_waited_for_by_its_own_run(tmp_path: Path) -> None:
+    limits = Limits(namespace_seconds=0.5, start_seconds=0.3)
+    faults = Faults(keep_namespaces=True, never_schedule={"pod-0"})
+    result = run(tmp_path, pods(limits=limits), faults=faults)
     assert result.summary.outcome.exit_code == 1
     assert "finalizers remaining" in (result.error or "")
-    assert result.summary.pods_succeeded == 3
+    assert result.summary.pods_succeeded == 2
+
+
+def test_a_complete_run_leaves_no_namespace_that_was_not_asked_to_go(tmp_path: Path) -> None:
+    server = ApiServer(namespace_seconds=60)
+    assert run(tmp_path, pods(warmups=1), server).summary.outcome.verdict == "good"
+    assert len(server.namespaces) == 2
+    assert all(namespace["metadata"]["deletionTimestamp"] for namespace in server.namespaces.values())
 
 
 def test_a_dead_runs_namespaces_are_removed_first(tmp_path: Path) -> None:
@@ -280,15 +301,18 @@ def test_an_interrupted_run_removes_its_namespaces_and_keeps_its_samples(
 
 
 def test_an_interruption_during_the_cleanup_does_not_break_it_off(tmp_path: Path) -> None:
-    server = ApiServer(namespace_seconds=1.5)
-    interrupt = lambda process: process.send_signal(signal.SIGTERM)  # noqa: E731
-    code, output = asyncio.run(
-        _command(tmp_path, interrupt, server, lambda server, _: server.namespaces_asked_to_go > 0)
-    )
+    server = ApiServer(Faults(never_schedule={f"pod-{n}" for n in range(8)}), namespace_seconds=1.5)
+
+    def interrupt_twice(process: asyncio.subprocess.Process) -> None:
+        process.send_signal(signal.SIGTERM)
+        asyncio.get_running_loop().call_later(0.5, process.send_signal, signal.SIGTERM)
+
+    code, output = asyncio.run(_command(tmp_path, interrupt_twice, server, lambda _, said: "0/8 pods are up" in said))
     assert code == 1
+    assert "still removing them" in output
     assert "Traceback" not in output
     assert server.namespaces == {}
-    assert load_result(tmp_path / "out").summary.pods_succeeded == 8
+    assert len(load_result(tmp_path / "out").repeats[0].pods) == 8
 
 
 def test_a_good_command_ends_with_two_short_lines(tmp_path: Path) -> None:
