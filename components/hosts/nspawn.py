@@ -5,13 +5,15 @@ They share the machine's kernel: they are hosts to a kubelet, and no security bo
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import json
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pulumi
+from pulumi_command import local
 from pydantic import Field, field_validator
 
 from components.contract import Host, HostKind, Ssh
@@ -126,13 +128,17 @@ class NspawnHosts(pulumi.ComponentResource):
     ) -> None:
         super().__init__("litelab:hosts:NspawnHosts", name, None, opts)
         scripts = publish("nspawn", pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run())
-        common = {"HOSTS": str(len(roles)), "INTERNET": str(args.internet).lower()}
+        internet = str(args.internet).lower()
         inside = pulumi.ResourceOptions(parent=self)
 
-        keys = local_step("keys", scripts, "keys.sh", environment={"HOSTS": common["HOSTS"]}, secret=True, opts=inside)
-        pairs: pulumi.Output[dict[str, Any]] = pulumi.Output.secret(keys.stdout.apply(json.loads))
+        # What a host is given must not tell how many there are: a host more would replace all.
+        keys = local_step("keys", scripts, "keys.sh", secret=True, opts=inside)
         network = local_step(
-            "network", scripts, "network.sh", environment={**common, "SUBNET": args.subnet or ""}, opts=inside
+            "network",
+            scripts,
+            "network.sh",
+            environment={"INTERNET": internet, "SUBNET": args.subnet or ""},
+            opts=inside,
         )
         self.prefix = network.stdout
         self.hosts = []
@@ -144,14 +150,13 @@ class NspawnHosts(pulumi.ComponentResource):
                 "host.sh",
                 arguments=[host],
                 environment={
-                    **common,
+                    "INTERNET": internet,
                     "ADDRESS": str(FIRST_ADDRESS + number),
                     "CPUS": str(args.cpus),
                     "MEMORY_MIB": str(args.memory_mib),
                 },
-                stdin=_key(pairs, "hosts", host, "private"),
-                # A new subnet or image is a new machine.
-                triggers=[root_image().name, network.stdout],
+                # A new subnet, image or key is a new machine.
+                triggers=[root_image().name, network.stdout, pulumi.Output.unsecret(keys.stdout.apply(_fingerprint))],
                 opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[network, keys])),
             )
             self.hosts.append(
@@ -162,25 +167,23 @@ class NspawnHosts(pulumi.ComponentResource):
                     ssh=Ssh(
                         user="root",
                         port=22,
-                        private_key=_key(pairs, "client", "private"),
-                        host_key=_key(pairs, "hosts", host, "public"),
+                        private_key=pulumi.Output.secret(keys.stdout),
+                        host_key=_told(made, "hostKey"),
                     ),
-                    identity=made.stdout,
+                    identity=_told(made, "identity"),
                     made=made,
                 )
             )
         self.register_outputs({"prefix": self.prefix})
 
 
-def _key(pairs: pulumi.Output[dict[str, Any]], *path: str) -> pulumi.Output[str]:
-    """One key out of what ``keys.sh`` prints."""
+def _told(made: local.Command, key: str) -> pulumi.Output[str]:
+    """One of the things that ``host.sh`` prints."""
+    return made.stdout.apply(lambda text: str(json.loads(text)[key]))
 
-    def pick(value: Any) -> str:
-        for part in path:
-            value = value[part]
-        return str(value)
 
-    return pairs.apply(pick)
+def _fingerprint(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[:12]
 
 
 KIND = HostKind(NspawnSettings, NspawnHosts, estimate, problems)

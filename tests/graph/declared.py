@@ -120,11 +120,10 @@ class _Steps(mocks.Mocks):
 
     def _stdout(self, args: mocks.MockResourceArgs) -> str:
         if args.name == "keys":
-            hosts = range(1, int(_unwrapped(args.inputs)["environment"]["HOSTS"]) + 1)
-            pairs = {f"host-{n}": {"private": f"{SECRET} host {n}", "public": f"ssh-ed25519 HOST{n}"} for n in hosts}
-            return json.dumps(
-                {"client": {"private": f"{SECRET} client", "public": "ssh-ed25519 CLIENT"}, "hosts": pairs}
-            )
+            return f"{SECRET} client"
+        if args.name.startswith("host-"):
+            identity = self.identities.get(args.name, f"{args.name}-made-once")
+            return json.dumps({"identity": identity, "hostKey": f"ssh-ed25519 {args.name.upper().replace('-', '')}"})
         if args.name == "network":
             return "10.87.3"
         if args.name == "ca":

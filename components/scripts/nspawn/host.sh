@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # host.sh create|delete NAME: one systemd-nspawn machine, from nothing to an ssh login with a verified host key.
-# Prints the machine's identity. Environment: ADDRESS (last number of the address), CPUS, MEMORY_MIB, ROLE. Standard input: the host's private ssh key.
+# Prints {"identity": new for every machine made, "hostKey": its public ssh key}.
+# Environment: ADDRESS (last number of the address), CPUS, MEMORY_MIB, INTERNET.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lab.sh
 . "$(dirname "$0")/lab.sh"
@@ -48,11 +49,15 @@ root_files() { # what makes this machine itself, in its own layer over the share
   printf '%s' "$LAB_ID-$NAME" | sha256sum | cut -c1-32 >"$upper/etc/machine-id"
   {
     printf '127.0.0.1 localhost\n'
-    for n in $(seq "$HOSTS"); do printf '%s.%d host-%d\n' "$PREFIX" $((n + 10)) "$n"; done
+    # All that the subnet has room for: a host more changes no other host.
+    for n in $(seq 115); do printf '%s.%d host-%d\n' "$PREFIX" $((n + 10)) "$n"; done
   } >"$upper/etc/hosts"
   # A nameserver that is not loopback: K3s and others would replace that by a public one.
   if [ "${INTERNET:-false}" = true ]; then echo "nameserver 10.0.2.3"; else echo "nameserver $PREFIX.1"; fi >"$upper/etc/resolv.conf"
-  (umask 077 && cat >"$upper/etc/ssh/ssh_host_ed25519_key")
+  ssh-keygen -q -t ed25519 -N '' -C "$NAME" -f "$upper/etc/ssh/ssh_host_ed25519_key" </dev/null
+  mkdir -p "$RUN/ssh"
+  printf '%s.%s %s\n' "$PREFIX" "$ADDRESS" "$(cut -d' ' -f1,2 "$upper/etc/ssh/ssh_host_ed25519_key.pub")" >"$RUN/ssh/.$NAME.new"
+  mv "$RUN/ssh/.$NAME.new" "$RUN/ssh/$NAME"
   cat >"$upper/etc/ssh/sshd_config" <<'SSHD'
 HostKey /etc/ssh/ssh_host_ed25519_key
 PasswordAuthentication no
@@ -175,12 +180,12 @@ create() {
   host_names
   host_lock "$NAME"
   [ -x "$ROOT_IMAGE/usr/lib/systemd/systemd" ] || die "host $NAME: $ROOT_IMAGE is not a root image (it has no systemd). Run 'make setup', which makes it again."
-  local key
-  key=$(cat)
+  [ -r "$RUN/id_ed25519.pub" ] || die "host $NAME: $RUN/id_ed25519.pub is missing, the key to log in with. Run 'make destroy STACK=$STACK', then 'make lab STACK=$STACK'."
   remove # what a killed create left
   mkdir -p "$DIR"/{upper,work,root} "$DIR"/data/{containerd,containers,k0s,kubelet,rancher}
   chmod 755 "$DIR" "$DIR/upper" "$DIR/root"
-  printf '%s\n' "$key" | root_files
+  root_files
+  ssh_files
   capped_proc
   mount -t overlay -o "lowerdir=$(readlink -f "$ROOT_IMAGE"),upperdir=$DIR/upper,workdir=$DIR/work" "litelab-$LAB_ID" "$DIR/root"
   make_network
@@ -188,7 +193,7 @@ create() {
   wait_for_ssh
   step_done host "$NAME"
   # Which machine this is: what was installed on another one of the same name is not on this one.
-  printf '%s-%s\n' "$NAME" "$(date +%s%N)"
+  printf '{"identity":"%s-%s","hostKey":"%s"}\n' "$NAME" "$(date +%s%N)" "$(cut -d' ' -f2,3 "$RUN/ssh/$NAME")"
 }
 
 # remove: ends and deletes what host.sh made, whatever of it there is. Every end is bounded.
@@ -229,7 +234,8 @@ delete() {
   host_names
   host_lock "$NAME"
   remove
-  rm -f "$RUN/hosts/$NAME.lock"
+  rm -f "$RUN/hosts/$NAME.lock" "$RUN/ssh/$NAME"
+  [ ! -d "$RUN/ssh" ] || ssh_files
   local left=''
   [ ! -e "$DIR" ] || left="$left $DIR"
   [ ! -e "/run/netns/$NETNS" ] || left="$left netns:$NETNS"

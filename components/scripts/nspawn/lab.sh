@@ -62,6 +62,43 @@ step_done() {
   printf '{"step":"%s","host":"%s","seconds":%d.%03d}\n' "$1" "$2" $((ms / 1000)) $((ms % 1000)) >>"$RUN/steps.jsonl"
 }
 
+# ssh_files: ssh_config and known_hosts anew, from the line ADDRESS KEYTYPE KEY that each host has left in $RUN/ssh/.
+ssh_files() {
+  local host at key
+  mkdir -p "$RUN/ssh"
+  exec 7>"$RUN/ssh/.lock"
+  flock -w 60 7 || die "$RUN/ssh/.lock has been held for 60 s; 'fuser $RUN/ssh/.lock' names the process."
+  : >"$RUN/known_hosts.new"
+  {
+    echo "# Made with the lab; 'make ssh STACK=$STACK HOST=host-1' and ssh -F use it."
+    while read -r host; do
+      [ -n "$host" ] || continue
+      read -r at key <"$RUN/ssh/$host"
+      printf 'Host %s\n  HostName %s\n  HostKeyAlias %s\n' "$host" "$at" "$host"
+      printf '%s %s\n' "$host" "$key" >>"$RUN/known_hosts.new"
+    done <<<"$(find "$RUN/ssh" -name 'host-*' -printf '%f\n' | sort -V)"
+    cat <<CONFIG
+Host *
+  User root
+  Ciphers aes128-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-gcm@openssh.com,aes128-ctr
+  IdentityFile $RUN/id_ed25519
+  IdentitiesOnly yes
+  IdentityAgent none
+  ForwardAgent no
+  UserKnownHostsFile $RUN/known_hosts
+  GlobalKnownHostsFile /dev/null
+  StrictHostKeyChecking yes
+  BatchMode yes
+  ConnectTimeout 5
+  ServerAliveInterval 15
+CONFIG
+  } >"$RUN/ssh_config.new"
+  chmod 600 "$RUN/known_hosts.new" "$RUN/ssh_config.new"
+  mv "$RUN/known_hosts.new" "$RUN/known_hosts"
+  mv "$RUN/ssh_config.new" "$RUN/ssh_config"
+  exec 7>&-
+}
+
 cgroup_version() { [ -f /sys/fs/cgroup/cgroup.controllers ] && echo 2 || echo 1; }
 
 # cgroup_dirs LAB HOST: every directory that holds the host's processes, one a hierarchy on v1.

@@ -136,7 +136,7 @@ table inet litelab {
 NFT
   ip netns exec "$LAB_NS" nft add element inet litelab operator "{ $PREFIX.254 }"
   [ "${INTERNET:-false}" != true ] || open_internet
-  ssh_config
+  ssh_files
   step_done network lab
   trap - EXIT
   printf '%s\n' "$PREFIX"
@@ -155,30 +155,6 @@ open_internet() {
     sleep 0.1
   done
   die "slirp4netns did not make the lab's way out within 5 s: $(tail -n 3 "$RUN/slirp4netns.log" | tr '\n' ' ')"
-}
-
-ssh_config() {
-  local n
-  {
-    echo "# Made with the lab; 'make ssh STACK=$STACK HOST=host-1' and ssh -F use it."
-    for n in $(seq "$HOSTS"); do printf 'Host host-%d\n  HostName %s.%d\n  HostKeyAlias host-%d\n' "$n" "$PREFIX" $((n + 10)) "$n"; done
-    cat <<CONFIG
-Host *
-  User root
-  Ciphers aes128-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-gcm@openssh.com,aes128-ctr
-  IdentityFile $RUN/id_ed25519
-  IdentitiesOnly yes
-  IdentityAgent none
-  ForwardAgent no
-  UserKnownHostsFile $RUN/known_hosts
-  GlobalKnownHostsFile /dev/null
-  StrictHostKeyChecking yes
-  BatchMode yes
-  ConnectTimeout 5
-  ServerAliveInterval 15
-CONFIG
-  } >"$RUN/ssh_config.new"
-  mv "$RUN/ssh_config.new" "$RUN/ssh_config"
 }
 
 clear_links() {
@@ -209,7 +185,8 @@ delete() {
     rmdir "$REGISTRY" 2>/dev/null || true
   fi
   machine_unlock
-  rm -f "$RUN/lab.env" "$RUN/ssh_config" "$RUN/steps.jsonl" "$RUN/slirp4netns.log"
+  rm -rf "$RUN/ssh"
+  rm -f "$RUN/lab.env" "$RUN/ssh_config" "$RUN/known_hosts" "$RUN/steps.jsonl" "$RUN/slirp4netns.log"
   rmdir "$RUN/hosts" 2>/dev/null || true
   if [ -e "/run/netns/$LAB_NS" ] || ip link show "$UPLINK" >/dev/null 2>&1; then
     die "destroy could not remove the namespace $LAB_NS or the link $UPLINK; 'ip netns del $LAB_NS' says why."
