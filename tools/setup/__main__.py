@@ -65,13 +65,24 @@ def _download_lane(cache: Path, pins: dict[str, Any], groups: tuple[str, ...], p
 
 def _build_lane(cache: Path, pins: dict[str, Any], progress: Progress) -> dict[str, Path]:
     go = gobuild.toolchain(cache, pins["minimum"], progress)
-    programs = dict(pins["programs"])
-    built = {"pulumi": gobuild.build(cache, go, "pulumi", programs.pop("pulumi"), progress)}
-    if vendor.command_plugin(cache, programs["pulumi-resource-command"]["version"], progress):
-        # On PATH, ours would come before it.
-        del programs["pulumi-resource-command"]
-        remove([cache / "bin" / "pulumi-resource-command"])
-    built |= {name: gobuild.build(cache, go, name, pin, progress) for name, pin in programs.items()}
+    programs: dict[str, dict[str, Any]] = pins["programs"]
+    built = {}
+    # Modules come ahead of the builds, one program after another: two fetches at once would wait for the same modules.
+    with ThreadPoolExecutor(max_workers=1) as fetches:
+        fetched = {
+            name: fetches.submit(_lane, progress, gobuild.fetch, cache, go, name, pin, progress)
+            for name, pin in programs.items()
+        }
+        try:
+            for name, pin in programs.items():
+                if name == "pulumi-resource-command" and vendor.command_plugin(cache, pin["version"], progress):
+                    # On PATH, ours would come before it.
+                    remove([cache / "bin" / name])
+                    continue
+                fetched[name].result()
+                built[name] = gobuild.build(cache, go, name, pin, progress)
+        finally:
+            fetches.shutdown(wait=False, cancel_futures=True)
     gobuild.script(cache, go, pins["script"])
     return built
 

@@ -79,26 +79,36 @@ def sources(folder: Path) -> list[Path]:
     )
 
 
+def _flags(pin: dict[str, Any]) -> str:
+    variables = (f"-X {variable}={pin['version']}" for variable in pin.get("variables", []))
+    return " ".join(["-s -w", pin.get("flags", ""), *variables])
+
+
+def _key(go: str, name: str, pin: dict[str, Any]) -> str:
+    version = ".".join(map(str, version_of(go)))
+    return key_of(name, _flags(pin), pin["package"], version, *sources(TOOLS / pin["folder"]))
+
+
+def fetch(cache: Path, go: str, name: str, pin: dict[str, Any], progress: Progress) -> None:
+    """The modules of one program, unless it is built already."""
+    if (cache / "built" / f"{name}-{_key(go, name, pin)}").is_dir():
+        return
+    with progress.step(f"modules of {name} {pin['version']}", "download"):
+        command = [go, "list", "-deps", "-f", "{{.ImportPath}}", pin["package"]]
+        progress.run(f"modules-{name}", command, cwd=TOOLS / pin["folder"], environment=environment(cache), hint=_hint)
+
+
 def build(cache: Path, go: str, name: str, pin: dict[str, Any], progress: Progress) -> Path:
-    """One program, at ``<cache>/bin/<name>``."""
-    folder = TOOLS / pin["folder"]
-    version = str(pin["version"])
-    flags = " ".join(
-        ["-s -w", pin.get("flags", ""), *(f"-X {variable}={version}" for variable in pin.get("variables", []))]
-    )
+    """One program, at ``<cache>/bin/<name>``; its modules are fetched already."""
 
     def make(target: Path) -> None:
-        run_in = {"cwd": folder, "environment": environment(cache)}
-        with progress.step(f"modules of {name} {version}", "download"):
+        with progress.step(f"{name} {pin['version']}"):
+            command = [go, "build", "-trimpath", "-ldflags", _flags(pin), "-o", str(target / name), pin["package"]]
             progress.run(
-                f"modules-{name}", [go, "list", "-deps", "-f", "{{.ImportPath}}", pin["package"]], **run_in, hint=_hint
+                f"build-{name}", command, cwd=TOOLS / pin["folder"], environment=environment(cache), hint=_hint
             )
-        with progress.step(f"{name} {version}"):
-            command = [go, "build", "-trimpath", "-ldflags", flags, "-o", str(target / name), pin["package"]]
-            progress.run(f"build-{name}", command, **run_in, hint=_hint)
 
-    key = key_of(name, flags, pin["package"], ".".join(map(str, version_of(go))), *sources(folder))
-    program = keyed(cache / "built", name, key, make) / name
+    program = keyed(cache / "built", name, _key(go, name, pin), make) / name
     same_file(cache / "bin" / name, program)
     return program
 
