@@ -93,6 +93,10 @@ class LabSettings(_Settings):
     @field_validator("workloads")
     @classmethod
     def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        outside = [workload for workload in value if ".." in workload.split("/")]
+        if outside:
+            msg = f"{outside[0]} leads out of its folder; name a file by its path below the project"
+            raise ValueError(msg)
         # Each is one resource, named after it with a hyphen for a slash.
         names = [workload.replace("/", "-") for workload in value]
         twice = sorted({w for w, n in zip(value, names, strict=True) if names.count(n) > 1})
@@ -207,8 +211,10 @@ def _explain(error: dict[str, Any], model: type[BaseModel]) -> str:
     location = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         known = sorted(f.alias or n for n, f in _model_at(model, error["loc"][:-1]).model_fields.items())
-        near = _nearest(str(error["loc"][-1]), known)
-        return f"unknown key {location}.{near} Keys here: {', '.join(known)}"
+        key = str(error["loc"][-1])
+        if key.partition(".")[0] in known and "." in key:
+            return f"unknown key {location}: a dot leads into a setting only with --path: 'pulumi config set --path litelab:{location} VALUE'"
+        return f"unknown key {location}.{_nearest(key, known)} Keys here: {', '.join(known)}"
     if error["type"] == "missing":
         return f"{location}: is missing"
     message = str(error["msg"]).removeprefix("Value error, ")

@@ -53,6 +53,12 @@ class TestUnknownKeys:
         assert "unknown key hosts.memoryMb." in message
         assert "Did you mean memoryMib?" in message
 
+    def test_a_key_with_a_dot_is_told_of_path(self) -> None:
+        assert "pulumi config set --path litelab:hosts.cpus VALUE" in refusal({"hosts.cpus": 4})
+
+    def test_a_workload_outside_of_the_project_is_refused(self) -> None:
+        assert "a/../../b.yaml leads out of its folder" in refusal({"workloads": ["a/../../b.yaml"]})
+
     def test_keys_of_hosts_are_not_offered_for_keys_of_the_lab(self) -> None:
         known = refusal({"zzz": 1}).partition("Keys here: ")[2]
         assert "workloads" in known
