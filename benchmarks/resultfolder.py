@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from datetime import UTC, datetime
@@ -18,15 +19,30 @@ SUMMARY_LIMIT_BYTES = 16 * 1024
 
 
 class ResultFolder:
-    """Made at the start of a run. Files of an earlier run are moved to `previous/`, never overwritten."""
+    """Made at the start of a run. Files of an earlier run are moved to `previous/`, never overwritten.
+
+    One run at a time: a second one would take the first one's files for an earlier run's. The lock is on the folder itself, so it
+    ends with its process, however that ends.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            msg = f"The folder {folder} takes the results of another run that goes on. Give this one another folder with --out, or wait for that one."
+            raise UserError(msg) from None
+        except OSError as error:
+            msg = f"The folder {folder} can't take results: {error.strerror or error}."
+            raise UserError(msg) from error
+        try:
             self._set_earlier_run_aside()
             self._samples: IO[str] = (folder / SAMPLES).open("w", encoding="utf-8")
         except OSError as error:
+            os.close(self._lock)
             msg = f"The folder {folder} can't take results: {error.strerror or error}."
             raise UserError(msg) from error
 
@@ -46,8 +62,9 @@ class ResultFolder:
         return write_whole(self.folder / name, text)
 
     def close(self) -> None:
-        """Closes the file of samples."""
+        """Closes the file of samples, and lets the next run in."""
         self._samples.close()
+        os.close(self._lock)
 
     def _set_earlier_run_aside(self) -> None:
         earlier = [self.folder / name for name in (RESULT, SUMMARY, SAMPLES) if (self.folder / name).exists()]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks import workload
+from benchmarks import resultfolder, workload
 from benchmarks.hostsfile import load_hosts, load_steps
 from benchmarks.outcome import UserError
 
@@ -105,3 +107,26 @@ def test_steps_are_a_list_of_step_host_and_seconds(tmp_path: Path) -> None:
         load_steps(written(tmp_path, [{"step": "install", "host": "host-1"}]))
     with pytest.raises(UserError, match="can't be read"):
         load_steps(tmp_path / "none.json")
+
+
+def test_a_second_run_into_a_folder_is_refused_and_the_first_ones_samples_stay(tmp_path: Path) -> None:
+    first = resultfolder.ResultFolder(tmp_path / "out")
+    with pytest.raises(UserError, match="takes the results of another run that goes on"):
+        resultfolder.ResultFolder(tmp_path / "out")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == [resultfolder.SAMPLES]
+    first.close()
+    resultfolder.ResultFolder(tmp_path / "out").close()
+
+
+def test_a_run_that_was_killed_lets_the_next_one_into_its_folder(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from benchmarks.resultfolder import ResultFolder;"
+        "folder = ResultFolder(Path(sys.argv[1])); print('in', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "out")], stdout=subprocess.PIPE) as first:
+        assert first.stdout
+        assert first.stdout.readline() == b"in\n"
+        with pytest.raises(UserError, match="another run"):
+            resultfolder.ResultFolder(tmp_path / "out")
+        first.kill()
+    resultfolder.ResultFolder(tmp_path / "out").close()
