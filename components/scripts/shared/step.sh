@@ -24,7 +24,7 @@ flock -w 300 9 || die "another step has held the host's lock for 300 s ('fuser /
 read_input() {
   local line
   while IFS= read -r line && [ "$line" != --- ]; do
-    [[ $line =~ ^[A-Z_]+=[A-Za-z0-9._:/,@=+-]*$ ]] || die "the step's input has the line '$line', which is no KEY=VALUE of plain characters"
+    [[ $line =~ ^[A-Z_]+=[A-Za-z0-9._:/,@=+-]*$ ]] || die "the step's input has a line that is no KEY=VALUE of plain characters, so nothing was done. It is not shown, for it may be a key. The settings are in stacks/: look there for blanks and quotes."
     declare -g "${line%%=*}=${line#*=}"
   done
 }

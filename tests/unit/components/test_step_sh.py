@@ -1,0 +1,97 @@
+"""What every step on a host relies on: its input is data and never shell, its waits end and say what they saw."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from components.steps import SCRIPTS
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a host's own folders are stood in for by mounts")
+
+# The host's folders, and programs that a host has and this machine may lack, in a mount namespace that ends with the script.
+HOST = """
+set -euo pipefail
+mount -t tmpfs none /run
+mount -t tmpfs none /var/lib
+set --
+. "$STEP_SH"
+systemctl() { echo failed; return 1; }
+timeout() { shift 3; "$@"; }
+journalctl() { echo "the journal's last line"; }
+"""
+
+
+def on_host(script: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+    """Run a script that has sourced ``step.sh``."""
+    environment = {**os.environ, "STEP_SH": str(SCRIPTS / "shared" / "step.sh"), "LC_ALL": "C"}
+    done = subprocess.run(
+        ["unshare", "--mount", "bash", "-c", HOST + script], input=stdin, capture_output=True, env=environment, timeout=60
+    )  # fmt: skip
+    return subprocess.CompletedProcess(
+        done.args, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+    )
+
+
+class TestInput:
+    def test_values_are_set_and_what_follows_is_left_to_the_step(self) -> None:
+        done = on_host('read_input; echo "$ADDRESS|$TAINT"; cat', b"ADDRESS=10.87.3.11\nTAINT=true\n---\nH4sI\n")
+        assert (done.returncode, done.stdout) == (0, "10.87.3.11|true\nH4sI\n")
+
+    def test_a_line_that_is_no_setting_is_refused_without_being_shown(self) -> None:
+        done = on_host("read_input; echo went on", b"ADDRESS=10.87.3.11\ncanary of a key\n---\n")
+        assert done.returncode == 1
+        assert "the step's input has a line that is no KEY=VALUE of plain characters" in done.stderr
+        assert "canary" not in done.stdout + done.stderr
+
+    # Each example is a shell of its own.
+    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(
+        value=st.one_of(
+            st.sampled_from(["$(touch FILE)", "`touch FILE`", "x;touch FILE", "x\ntouch FILE", "a[$(touch FILE)]=1", "x|touch FILE"]),
+            st.binary(max_size=20).map(lambda b: b.decode("latin-1")),
+            st.text("$`;&|<>()[]{}'\"\\ \n*?~!#=-A_", max_size=16),
+        ),
+        as_key=st.booleans(),
+    )  # fmt: skip
+    def test_no_input_becomes_shell(self, tmp_path: Path, value: str, as_key: bool) -> None:
+        marks = tmp_path / "marks"
+        marks.mkdir(exist_ok=True)
+        hostile = value.replace("FILE", str(marks / "ran")).encode(errors="replace").replace(b"\0", b"")
+        line = hostile + b"=1" if as_key else b"VALUE=" + hostile
+        done = on_host(
+            'cd "$MARKS"; read_input; printf %s "${VALUE-}"'.replace("$MARKS", str(marks)), line + b"\n---\n"
+        )
+        assert list(marks.iterdir()) == []
+        if done.returncode == 0:
+            assert done.stdout.encode() in (b"", hostile.split(b"\n")[0]), done.stderr
+
+
+class TestWaits:
+    def test_a_wait_that_runs_out_says_what_for_how_long_and_the_last_state(self) -> None:
+        done = on_host(
+            "look() { echo '1 of 3 nodes are Ready'; return 1; }; wait_for 'all nodes to be Ready' 1 kubelet look"
+        )
+        assert done.returncode == 1
+        for part in (
+            "waited 1 s for all nodes to be Ready. Last state: 1 of 3 nodes are Ready", "kubelet is failed",
+            "the journal's last line", "make ssh HOST=", "run the same command again to go on",
+        ):  # fmt: skip
+            assert part in done.stderr
+
+    def test_a_wait_ends_when_what_it_waits_for_is_there(self) -> None:
+        done = on_host(
+            'n=0; look() { n=$((n + 1)); echo x >>/run/looks; [ "$(wc -l </run/looks)" -ge 3 ]; }; wait_for x 20 y look; cat /run/looks'
+        )
+        assert (done.returncode, done.stdout) == (0, "x\nx\nx\n")
+
+    def test_a_unit_that_does_not_start_is_named_with_its_journal(self) -> None:
+        done = on_host("start_unit etcd 7")
+        assert done.returncode == 1
+        assert "etcd did not start within 7 s; its state is failed" in done.stderr
+        assert "the journal's last line" in done.stderr
