@@ -36,10 +36,13 @@ ssh: ## a shell on a host: make ssh [HOST=host-1], or CMD='uptime'
 	@$(SETUP) up $(STACK)
 	@ssh -F .lab/run/$(STACK)/ssh_config $(if $(CMD),,-t) $(HOST) "$$CMD"
 
-logs: ## what set-up and a lab's hosts last said: make logs [HOST=host-1] [UNIT=kubelet]
-	@ls -t "$${LITELAB_CACHE:-.cache}"/logs/*.log 2>/dev/null | head -5
+logs: ## pack what a lab said, without secrets; HOST=host-1 [UNIT=kubelet] shows a host's journal instead
+ifeq ($(UNIT)$(filter-out file,$(origin HOST)),)
+	@$(SETUP) logs $(STACK)
+else
 	@$(SETUP) up $(STACK)
 	@ssh -F .lab/run/$(STACK)/ssh_config $(HOST) journalctl --no-pager -n 100 $(if $(UNIT),-u $(UNIT))
+endif
 
 kubeconfig: ## the path of a lab's kubeconfig
 	@$(SETUP) kubeconfig $(STACK)

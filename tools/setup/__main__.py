@@ -127,7 +127,7 @@ def main(arguments: list[str]) -> int:
     verbs.add_parser("doctor").add_argument("--json", action="store_true")
     setup = verbs.add_parser("setup")
     setup.add_argument("--group", action="append", default=[], choices=venv.GROUPS)
-    for verb in ("lab", "destroy", "status", "kubeconfig", "up"):
+    for verb in ("lab", "destroy", "status", "logs", "kubeconfig", "up"):
         verbs.add_parser(verb).add_argument("stack")
     bench = verbs.add_parser("bench")
     bench.add_argument("stack")
@@ -150,6 +150,8 @@ def main(arguments: list[str]) -> int:
             return lab.require_up(given.stack)
         case "status":
             return lab.status(cache, given.stack)
+        case "logs":
+            return lab.logs(cache, given.stack)
     claim(cache)
     progress = Progress(cache)
     # 'kill' and a CI that gives up reach this process alone, unlike Ctrl-C.

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from tools.setup import stacks
+from tools.setup import bundle, events, stacks
 from tools.setup.errors import SetupError
 from tools.setup.places import OWN, PROJECT, hand_over
 from tools.setup.progress import Progress
 
+STOPPED = 130
+"""Exit code of what a person or a CI ended, as shells have it."""
+
 
 def up(cache: Path, stack: str, progress: Progress) -> int:
-    """Bring a lab up, measure it, and print the table. The exit code is Pulumi's."""
+    """Bring a lab up, measure it, and print the table. The exit code is Pulumi's, or ``STOPPED``.
+
+    A lab that failed is kept for a look, unless ``DESTROY_ON_FAILURE=1``.
+    """
     _known(stack)
     _engine(cache)
     stacks.free(cache, stack, progress)
@@ -29,11 +36,12 @@ def up(cache: Path, stack: str, progress: Progress) -> int:
     code = _pulumi(cache, "up", stack, environment)
     hand_over(OWN)
     if code != 0:
-        print(
-            f"\nThe lab is kept as it is. 'make lab STACK={stack}' goes on where it stopped, 'make ssh STACK={stack} HOST=host-1' looks "
-            f"inside, 'make destroy STACK={stack}' removes it.",
-            file=sys.stderr,
-        )
+        # Who stopped it may have good reason to keep it.
+        if os.environ.get("DESTROY_ON_FAILURE") == "1" and code != STOPPED:
+            print(f"\nDESTROY_ON_FAILURE=1: what there is of the lab {stack} is removed.", file=sys.stderr)
+            destroy(cache, stack, progress)
+        else:
+            print(f"\n{_look_inside(stack)}", file=sys.stderr)
         return code
     # Only what the last up measured: a bench, or an earlier lab of this stack, may have left more.
     measured = json.loads(stacks.pulumi(cache, "stack", "output", "results", "--json", "--stack", stack))["workloads"]
@@ -50,6 +58,17 @@ def up(cache: Path, stack: str, progress: Progress) -> int:
         f"Lab {stack} is up after {time.monotonic() - began:.0f} s. 'make kubeconfig STACK={stack}', 'make ssh STACK={stack} HOST=host-1', 'make destroy STACK={stack}'."
     )
     return 0
+
+
+def _look_inside(stack: str) -> str:
+    """What a person can do with a lab that failed."""
+    inside = ""
+    if (OWN / "run" / stack / "ssh_config").exists():
+        inside = f"'make ssh STACK={stack} HOST=host-1' looks inside, 'make logs STACK={stack} HOST=host-1 UNIT=kubelet' shows a journal, "
+    return (
+        f"The lab is kept as it is. {inside}'make logs STACK={stack}' packs everything that it said into one file without secrets. 'make lab "
+        f"STACK={stack}' goes on where it stopped, 'make destroy STACK={stack}' removes it (DESTROY_ON_FAILURE=1 does that at once)."
+    )
 
 
 def destroy(cache: Path, stack: str, progress: Progress) -> int:
@@ -126,6 +145,17 @@ def require_up(stack: str) -> int:
     return 0
 
 
+def logs(cache: Path, stack: str) -> int:
+    """Pack what a lab and its set-up said into one file, and print its path."""
+    _known(stack)
+    path = bundle.make(cache, stack)
+    print(
+        f"{path.relative_to(PROJECT)} ({path.stat().st_size / 2**20:.1f} MiB) has set-up's logs, the hosts' journals and consoles, steps, "
+        "versions and what Pulumi did, without keys, kubeconfig or state. Look through it before you hand it on."
+    )
+    return 0
+
+
 def kubeconfig(stack: str) -> int:
     """Print the path of the lab's kubeconfig, mode 0600."""
     path = OWN / "run" / stack / "kubeconfig"
@@ -172,15 +202,27 @@ def _known(stack: str) -> None:
 
 def _pulumi(cache: Path, verb: str, stack: str, environment: dict[str, str]) -> int:
     """Run Pulumi in the foreground. Ctrl-C reaches it through the terminal; this process waits for its end."""
-    command = [str(cache / "bin" / "pulumi"), verb, "--yes", "--skip-preview", "--suppress-outputs", "--stack", stack]
-    previous = signal.signal(
-        signal.SIGINT,
-        lambda *_: print("\nStopping after the steps that run; Ctrl-C again stops them too.", file=sys.stderr),
-    )
+    words = ["--yes", "--skip-preview", "--suppress-outputs", "--stack", stack]
+    command = [str(cache / "bin" / "pulumi"), verb, *words]
+    stopped = False
+
+    def interrupted(*_: object) -> None:
+        nonlocal stopped
+        stopped = True
+        print("\nStopping after the steps that run; Ctrl-C again stops them too.", file=sys.stderr)
+
+    def terminated(*_: object) -> None:
+        nonlocal stopped
+        stopped = True
+        process.send_signal(signal.SIGINT)
+
+    previous = signal.signal(signal.SIGINT, interrupted)
     # After the handler: an ignored SIGINT would be inherited, and the language host then waits five seconds.
-    process = subprocess.Popen(command, cwd=PROJECT, env=environment)
-    signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
-    try:
-        return process.wait()
-    finally:
-        signal.signal(signal.SIGINT, previous)
+    with events.recorded(OWN / "logs" / f"{stack}.jsonl") as (flag, allowing):
+        process = subprocess.Popen([*command, *flag], cwd=PROJECT, env={**environment, **allowing})
+        signal.signal(signal.SIGTERM, terminated)
+        try:
+            code = process.wait()
+        finally:
+            signal.signal(signal.SIGINT, previous)
+    return STOPPED if stopped and code != 0 else code

@@ -1,0 +1,53 @@
+"""What is kept of Pulumi's event log, which has secrets in it: names, outcomes and messages."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+from tools.setup import events
+
+RESOURCE = {"urn": "urn:host-1", "op": "create", "new": {"outputs": {"stdout": "canary"}}}
+SAID = [
+    {"timestamp": 1, "resourcePreEvent": {"metadata": RESOURCE}},
+    {"timestamp": 2, "resOutputsEvent": {"metadata": RESOURCE}},
+    {"timestamp": 3, "resOutputsEvent": {"metadata": {**RESOURCE, "op": "same"}}},
+    {"timestamp": 4, "diagnosticEvent": {"urn": "urn:node", "severity": "error", "message": "no node: waited 9 s"}},
+    {"timestamp": 5, "diagnosticEvent": {"urn": "urn:node", "severity": "info#err", "message": "hello"}},
+    {"timestamp": 6, "resOpFailedEvent": {"metadata": {**RESOURCE, "urn": "urn:node"}}},
+    {"timestamp": 7, "summaryEvent": {"resourceChanges": {"create": 1}, "config": {"x": "canary"}}},
+]
+# It leaves a child behind, as a Pulumi leaves hosts: the wait must be for it alone.
+PULUMI = """
+import subprocess, sys
+from io import FileIO
+subprocess.Popen(["sleep", "20"], start_new_session=True)
+with FileIO(sys.argv[2], "w") as log:
+    log.write(sys.argv[3].encode())
+"""
+
+
+def test_outcomes_and_errors_are_kept_and_nothing_else(tmp_path: Path) -> None:
+    kept = tmp_path / "logs" / "my.jsonl"
+    text = "".join(json.dumps(event) + "\n" for event in SAID) + '{"half a line'
+    with events.recorded(kept) as (flag, allowing):
+        assert allowing == {"PULUMI_DEBUG_COMMANDS": "true"}
+        subprocess.run([sys.executable, "-c", PULUMI, *flag, text], check=True, timeout=60)
+    assert [json.loads(line) for line in kept.read_text().splitlines()] == [
+        {"at": 2, "urn": "urn:host-1", "did": "create"},
+        {"at": 4, "urn": "urn:node", "error": "no node: waited 9 s"},
+        {"at": 6, "urn": "urn:node", "failed": "create"},
+    ]
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert not Path(flag[1]).exists()
+
+
+def test_the_next_run_begins_anew(tmp_path: Path) -> None:
+    kept = tmp_path / "my.jsonl"
+    kept.write_text("old\n")
+    with events.recorded(kept):
+        pass
+    assert kept.read_text() == ""

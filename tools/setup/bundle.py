@@ -1,0 +1,229 @@
+"""``make logs STACK=...``: everything that tells why a lab is as it is, in one archive that can be handed on.
+
+It holds no secret: what could hold one (state, keys, kubeconfig, configuration marked secret) is never read into it, and every
+text passes ``redact``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tools.setup import doctor, redact, stacks
+from tools.setup.errors import SetupError
+from tools.setup.places import OWN, PROJECT, TOOLS, hand_over
+
+HOST_TIMEOUT_S = 60
+JOURNAL_LINES = 4000
+NEWEST_RUNS = 20
+TEXT_LIMIT = 4 * 2**20
+"""The end of a longer text tells more than its beginning."""
+
+_ON_HOST = f"""
+section() {{ printf '\\n===== %s\\n' "$*"; "$@" 2>&1; }}
+section uname -a
+section uptime
+section free -m
+section df -h
+section ip -br addr
+section systemctl list-units --failed --no-legend --plain
+section systemctl list-units --type=service --all --no-legend --plain
+section journalctl --no-pager -n {JOURNAL_LINES} -o short-iso-precise
+section cat /var/lib/litelab/steps.jsonl
+exit 0
+"""
+
+
+def make(cache: Path, stack: str) -> Path:
+    """Write the bundle and return its path, ``.lab/logs/<stack>-<time>.tar.gz``, readable by its owner alone.
+
+    Raises:
+        SetupError: a secret of the lab was left in a text; nothing is written then.
+    """
+    run = OWN / "run" / stack
+    secrets = redact.known_secrets(_secret_files(run))
+    texts: dict[str, str] = {}
+    for name, text in _texts(cache, stack, run):
+        texts[name] = redact.clean(text[-TEXT_LIMIT:], secrets)
+        if redact.left(texts[name], secrets):
+            msg = (
+                f"make logs: {name} still holds a secret of the lab {stack} after all that looks like one was taken out, so no bundle was "
+                f"written. Look at the parts by hand: {cache / 'logs'}, {run}, and 'make logs STACK={stack} HOST=host-1'."
+            )
+            raise SetupError(msg)
+    now = dt.datetime.now(dt.UTC)
+    name = f"{stack}-{now:%Y%m%dT%H%M%SZ}"
+    logs = OWN / "logs"
+    logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    target = logs / f"{name}.tar.gz"
+    temporary = logs / f".{name}.new"
+    temporary.unlink(missing_ok=True)
+    opened = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(opened, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as tar:
+        for path, text in texts.items():
+            content = text.encode()
+            entry = tarfile.TarInfo(f"{name}/{path}")
+            entry.size, entry.mtime, entry.mode = len(content), int(now.timestamp()), 0o600
+            tar.addfile(entry, io.BytesIO(content))
+    temporary.replace(target)
+    hand_over(logs)
+    return target
+
+
+def _secret_files(run: Path) -> list[Path]:
+    """Where this lab's secrets are: they must not be in the bundle."""
+    on_disks = [p for host in run.glob("hosts/*/upper") for p in _keys_below(host)]
+    return [OWN / "passphrase", run / "id_ed25519", run / "kubeconfig", *on_disks]
+
+
+def _keys_below(disk: Path) -> Iterator[Path]:
+    for folder in ("etc/kubernetes", "etc/ssh", "var/lib/k0s", "var/lib/rancher", "var/lib/microshift", "var/snap"):
+        for path in (disk / folder).rglob("*"):
+            if path.suffix in {".key", ".conf"} or path.name in {"ssh_host_ed25519_key", "token", "node-token"}:
+                yield path
+
+
+def _texts(cache: Path, stack: str, run: Path) -> Iterator[tuple[str, str]]:
+    """Name in the bundle, and content."""
+    yield "README.txt", _read_me(stack)
+    yield "versions.json", json.dumps(_versions(cache), indent=1)
+    yield "doctor.json", json.dumps([asdict(f) for f in doctor.findings()], indent=1)
+    yield "pulumi.json", json.dumps(_pulumi(stack), indent=1)
+    lab = PROJECT / "stacks" / f"{_lab_of(stack)}.yaml"
+    if lab.exists():
+        yield f"settings/{lab.name}", _read(lab)
+    yield "settings/configuration.txt", _configuration(stack)
+    yield "events.jsonl", _read(OWN / "logs" / f"{stack}.jsonl")
+    for path in sorted((cache / "logs").glob("*.log")):
+        yield f"set-up/{path.name}", _read(path)
+    for path in sorted([*run.glob("*.jsonl"), *run.glob("*.log"), *run.glob("lab.env")]):
+        yield f"lab/{path.name}", _read(path)
+    for console in sorted(run.glob("hosts/*/console.log")):
+        yield f"hosts/{console.parent.name}/console.log", _read(console)
+    for log in sorted((OWN / "results" / stack).glob("2*/console.log"))[-NEWEST_RUNS:]:
+        yield f"results/{log.parent.name}.txt", _read(log)
+    if (run / "ssh_config").exists():
+        for host in re.findall(r"^Host (host-\d+)$", _read(run / "ssh_config"), re.MULTILINE):
+            command = ["ssh", "-F", str(run / "ssh_config"), "-o", "ConnectTimeout=5", host, "bash -s"]
+            yield f"hosts/{host}/journal.txt", _said(command, stdin=_ON_HOST)
+    if (run / "kubeconfig").exists():
+        for name, words in {
+            "nodes": ["get", "nodes", "-o", "wide"],
+            "pods": ["get", "pods", "--all-namespaces", "-o", "wide"],
+            "events": ["get", "events", "--all-namespaces", "--sort-by=.lastTimestamp"],
+        }.items():
+            kubectl = cache / "artifacts/upstream/bin/kubernetes"
+            command = ["kubectl", "--kubeconfig", str(run / "kubeconfig"), "--request-timeout=20s", *words]
+            yield f"cluster/{name}.txt", _said(command, program=kubectl)
+
+
+def _read_me(stack: str) -> str:
+    return (
+        f"What the lab {stack} left of its making, for whoever is to find out what is wrong with it.\n"
+        "Keys, kubeconfig, state and passphrase are not in here; what looked like a secret reads "
+        f"'{redact.GONE}'. Host names and addresses are. Look through it before you hand it on.\n"
+    )
+
+
+def _versions(cache: Path) -> dict[str, Any]:
+    pins = tomllib.loads((TOOLS / "pins.toml").read_text(encoding="utf-8"))
+    return {
+        "litelab": _said(["git", "-C", str(PROJECT), "describe", "--always", "--dirty", "--tags"]).strip(),
+        "python": sys.version,
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "system": _read(Path("/etc/os-release")),
+        "programs": {name: pin["version"] for name, pin in pins["go"]["programs"].items()},
+        "pulumi": _said([str(cache / "bin/pulumi"), "version"]).strip(),
+        "rootImage": (cache / "rootfs/current").resolve().name,
+    }
+
+
+def _state(stack: str) -> dict[str, Any]:
+    try:
+        content = json.loads(_read(stacks.STATE / ".pulumi" / "stacks" / stacks.NAME / f"{stack}.json"))
+        latest: dict[str, Any] = content["checkpoint"]["latest"] or {}
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return latest
+
+
+def _pulumi(stack: str) -> dict[str, Any]:
+    """What Pulumi did and what it knows: names, kinds, times and outcomes, never a resource's inputs or outputs."""
+
+    def resource(entry: dict[str, Any]) -> dict[str, Any]:
+        return {key: entry[key] for key in ("urn", "type", "created", "modified", "initErrors") if key in entry}
+
+    latest = _state(stack)
+    history = stacks.STATE / ".pulumi" / "history" / stacks.NAME / stack
+    runs = []
+    for path in sorted(history.glob("*.history.json"))[-NEWEST_RUNS:]:
+        try:
+            entry = json.loads(_read(path))
+        except ValueError:
+            continue
+        wanted = ("kind", "startTime", "endTime", "result", "resourceChanges")
+        runs.append({key: entry[key] for key in wanted if key in entry})
+    pending = [
+        {"type": operation.get("type"), **resource(operation.get("resource", {}))}
+        for operation in latest.get("pending_operations") or []
+    ]
+    return {
+        "runs": runs,
+        "resources": [resource(entry) for entry in latest.get("resources") or []],
+        "pending": pending,
+        "locks": [{"pid": lock.pid, "since": lock.since, "dead": lock.is_dead} for lock in stacks.locks(stack)],
+    }
+
+
+def _lab_of(stack: str) -> str:
+    found = re.search(
+        r"^  litelab:lab: *['\"]?([a-z0-9-]+)", _read(OWN / "config" / f"Pulumi.{stack}.yaml"), re.MULTILINE
+    )
+    return found[1] if found else stack
+
+
+def _configuration(stack: str) -> str:
+    """The stack's own settings; what Pulumi keeps encrypted is left out, salt and all."""
+    lines = _read(OWN / "config" / f"Pulumi.{stack}.yaml").splitlines()
+    return "\n".join(line for line in lines if "secure:" not in line and "encryptionsalt" not in line) + "\n"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _said(command: list[str], *, stdin: str = "", program: Path | None = None) -> str:
+    """What a program prints within a minute; that it did not, otherwise."""
+    try:
+        done = subprocess.run(
+            command,
+            executable=program,
+            input=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=HOST_TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired:
+        return f"{command[0]} did not answer within {HOST_TIMEOUT_S} s\n"
+    except OSError as error:
+        return f"{command[0]} can't be run: {error.strerror}\n"
+    return done.stdout

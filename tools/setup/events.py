@@ -1,0 +1,68 @@
+"""What Pulumi says of each resource while it works, kept for ``make logs``: the outcome, and an error's own words.
+
+Pulumi's own event log has outputs of resources in it, and among them secrets in plain text (seen with 3.252). So it never
+reaches a disk: it is read from a pipe, and only names, outcomes and messages are kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+@contextlib.contextmanager
+def recorded(to: Path) -> Iterator[tuple[list[str], dict[str, str]]]:
+    """Keep what a Pulumi that is started inside says, one JSON object a line; what an earlier one said goes.
+
+    Yields:
+        The flag that Pulumi must be given, and the environment that allows it.
+    """
+    to.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    to.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix="litelab-") as folder:
+        # By name: a descriptor would be inherited by hosts, which outlive their Pulumi.
+        pipe = Path(folder, "events")
+        os.mkfifo(pipe, 0o600)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        # Ours keeps the pipe open until Pulumi has ended.
+        writer = os.open(pipe, os.O_WRONLY)
+        os.set_blocking(reader, True)
+        heard = threading.Thread(target=_keep, args=(reader, to), daemon=True, name="Pulumi's events")
+        heard.start()
+        try:
+            yield ["--event-log", str(pipe)], {"PULUMI_DEBUG_COMMANDS": "true"}
+        finally:
+            os.close(writer)
+            heard.join(5)
+
+
+def _keep(reader: int, to: Path) -> None:
+    with (
+        os.fdopen(reader, encoding="utf-8", errors="replace") as lines,
+        os.fdopen(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "w", encoding="utf-8") as kept,
+    ):
+        for line in lines:
+            if told := summary(line):
+                kept.write(json.dumps(told) + "\n")
+                kept.flush()
+
+
+def summary(line: str) -> dict[str, Any] | None:
+    """What is kept of one event: ``{"at", "urn", "did" or "failed" or "warning" or "error": text}``, or nothing."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    at = event.get("timestamp")
+    if (told := event.get("diagnosticEvent")) and told.get("severity") in {"warning", "error"}:
+        return {"at": at, "urn": told.get("urn", ""), told["severity"]: told.get("message", "")}
+    for kind, word in (("resOutputsEvent", "did"), ("resOpFailedEvent", "failed")):
+        if (step := event.get(kind)) and step["metadata"]["op"] != "same":
+            return {"at": at, "urn": step["metadata"]["urn"], word: step["metadata"]["op"]}
+    return None
