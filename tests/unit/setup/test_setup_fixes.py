@@ -20,7 +20,7 @@ from tools.setup.progress import Progress
 def test_a_folder_with_other_things_in_it_is_not_taken_and_not_emptied(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "mine").write_text("precious")
-    with pytest.raises(SetupError, match="holds other things"):
+    with pytest.raises(SetupError, match="holds other things, and 'make clean-cache' would empty it"):
         setup.clean_cache(tmp_path)
     assert (tmp_path / "bin" / "mine").read_text() == "precious"
     assert [p.name for p in tmp_path.iterdir()] == ["bin"]
@@ -48,7 +48,7 @@ def test_nothing_is_deleted_through_a_mount(tmp_path: Path) -> None:
     (machine / "precious").write_text("x")
     subprocess.run(["mount", "--bind", str(machine), str(image)], check=True)
     try:
-        with pytest.raises(SetupError, match="mounted there"):
+        with pytest.raises(SetupError, match="a set-up was killed, or still works on it"):
             keyed(tmp_path, "thing", "k1", lambda _: None)
         assert (machine / "precious").exists()
     finally:
@@ -67,7 +67,7 @@ def test_a_cache_is_not_removed_under_a_lab(tmp_path: Path, monkeypatch: pytest.
         return mounts if str(path) == "/proc/self/mountinfo" else read(path, *arguments, **named)
 
     monkeypatch.setattr(Path, "read_text", text)
-    with pytest.raises(SetupError, match="stands on the root image"):
+    with pytest.raises(SetupError, match="A lab that is up stands on the root image"):
         setup.clean_cache(cache)
     assert (cache / "rootfs").is_dir()
 
@@ -115,7 +115,7 @@ def test_an_unknown_package_has_no_candidate() -> None:
 
 def test_destroy_without_an_engine_is_one_paragraph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stacks, "exists", lambda _: True)
-    with pytest.raises(SetupError, match="make setup"):
+    with pytest.raises(SetupError, match=r"There is no Pulumi in .*: set-up has not run with this cache.*make setup"):
         lab.destroy(tmp_path, "upstream-lab", Progress(tmp_path))
 
 

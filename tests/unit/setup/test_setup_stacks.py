@@ -85,7 +85,7 @@ def test_a_living_owner_is_named_and_left_alone(
     found = stacks.locks("my", tmp_path)
     monkeypatch.setattr(stacks, "locks", lambda _: found)
     monkeypatch.setattr(stacks, "pulumi", lambda *_: pytest.fail("touched a living owner's stack"))
-    with pytest.raises(SetupError, match=f"process {pulumi_process} of root"):
+    with pytest.raises(SetupError, match=f"is in use by process {pulumi_process} of root"):
         stacks.free(tmp_path, "my", Progress(tmp_path))
     assert path.exists()
 
