@@ -35,10 +35,11 @@ $(journal "$1")"
 follow_taint() {
   local node
   for node in $(kubectl get nodes -l node-role.kubernetes.io/control-plane -o name); do
+    node=${node#node/}
     if [ "$RUNS_WORKLOADS" != true ]; then
-      kubectl taint --overwrite "$node" "$1=$2:NoSchedule" >/dev/null
-    elif [ -n "$(kubectl get "$node" -o jsonpath="{.spec.taints[?(@.key==\"$1\")].key}")" ]; then
-      kubectl taint "$node" "$1-" >/dev/null
+      kubectl taint --overwrite node "$node" "$1=$2:NoSchedule" >/dev/null
+    elif [ -n "$(kubectl get node "$node" -o jsonpath="{.spec.taints[?(@.key==\"$1\")].key}")" ]; then
+      kubectl taint node "$node" "$1-" >/dev/null
     fi
   done
 }
