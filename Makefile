@@ -9,7 +9,7 @@ ENV := . ./env.sh;
 SHELLS := $(shell git ls-files '*.sh' .ci/run)
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor setup lab destroy stack status ssh logs kubeconfig bench orphans check test perf clean-cache format conformance
+.PHONY: help doctor setup lab destroy stack status ssh logs kubeconfig bench orphans check test test-libvirt perf image clean-cache format conformance
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -17,8 +17,11 @@ help: ## this list
 doctor: ## what this machine has of what a lab needs; JSON=1 for programs
 	@$(SETUP) doctor $(if $(JSON),--json)
 
-setup: ## install and build everything a lab needs (again: seconds)
-	@$(SETUP) setup
+setup: ## install and build everything a lab needs (again: seconds); STACK= for what only some labs need
+	@$(SETUP) setup --stack $(STACK)
+
+image: ## the image that libvirt guests boot, built from Debian packages
+	@$(SETUP) image
 
 lab: setup ## bring a lab up and measure it: make lab [STACK=upstream-lab]
 	@$(SETUP) lab $(STACK)
@@ -66,6 +69,10 @@ conformance: ## the command plugin against what pulumi-command promises
 
 test: ## everything, with a real lab; under an hour from nothing
 	@tests/run-all.sh
+
+test-libvirt: ## real virtual machines with a libvirtd of their own; needs root, takes up to an hour without KVM
+	@$(SETUP) setup --group tests --stack libvirt-lab
+	@$(ENV) pytest tests/libvirt
 
 perf: ## the performance figures, side by side with plain shell (about 20 minutes)
 	@for figure in hosts cluster warm; do python3 -m tests.perf.$$figure || status=$$?; done; exit $${status:-0}

@@ -42,6 +42,16 @@ def _overrides(stack: str) -> dict[str, object]:
     return values
 
 
+def lab_of(stack: str) -> settings.LabSettings:
+    """The settings of a stack's lab, read as Pulumi's program reads them.
+
+    Raises:
+        settings.SettingsError: no such lab, or settings that can't be used.
+    """
+    values = _overrides(stack)
+    return settings.load(PROJECT / "stacks", stack, str(values.pop("lab", "") or ""), values)
+
+
 def main(arguments: list[str]) -> int:
     """Print the estimate; 1 and one paragraph when the lab can't be made."""
     if len(arguments) != 1:
@@ -49,8 +59,7 @@ def main(arguments: list[str]) -> int:
         return 2
     stack = arguments[0]
     try:
-        values = _overrides(stack)
-        lab = settings.load(PROJECT / "stacks", stack, str(values.pop("lab", "") or ""), values)
+        lab = lab_of(stack)
         print(f"{stack}: {registry.host_kind(lab.hosts.kind).estimate(lab, this_machine(PROJECT))}")
         require(lab, stack)
     except settings.SettingsError as error:

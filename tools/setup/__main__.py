@@ -15,14 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tools.setup import artifacts, debian, doctor, gobuild, lab, packages, places, stacks, vendor, venv
+from tools.setup import artifacts, debian, doctor, gobuild, lab, needs, packages, places, stacks, vendor, venv
 from tools.setup.cache import claim, is_ours, only_one, remove
 from tools.setup.errors import SetupError
 from tools.setup.progress import Progress
 
 
-def set_up(cache: Path, groups: tuple[str, ...], progress: Progress) -> None:
-    """Everything that the default lab needs; what is there already takes no time."""
+def set_up(cache: Path, groups: tuple[str, ...], stack: str, progress: Progress) -> None:
+    """Everything that the default lab needs, and what this stack's needs more; what is there already takes no time."""
     began = time.monotonic()
     pins = tomllib.loads((places.TOOLS / "pins.toml").read_text(encoding="utf-8"))
     with only_one(cache, progress.say):
@@ -40,6 +40,7 @@ def set_up(cache: Path, groups: tuple[str, ...], progress: Progress) -> None:
         artifacts.assemble(cache, made, node, pins["debian"]["node"], pins["images"])
         stacks.prepare()
         stacks.create(cache, stacks.labs(), progress)
+        needs.make(cache, pins, stack, progress)
     if progress.took:
         totals = {kind: sum(s for k, _, s in progress.took if k == kind) for kind in ("download", "build")}
         progress.say(
@@ -127,6 +128,8 @@ def main(arguments: list[str]) -> int:
     verbs.add_parser("doctor").add_argument("--json", action="store_true")
     setup = verbs.add_parser("setup")
     setup.add_argument("--group", action="append", default=[], choices=venv.GROUPS)
+    setup.add_argument("--stack", default="", help="what this stack's lab needs more than the default one")
+    verbs.add_parser("image")
     for verb in ("lab", "destroy", "status", "logs", "kubeconfig", "up"):
         verbs.add_parser(verb).add_argument("stack")
     bench = verbs.add_parser("bench")
@@ -159,7 +162,7 @@ def main(arguments: list[str]) -> int:
     match given.verb:
         case "setup":
             try:
-                set_up(cache, ("runtime", *given.group), progress)
+                set_up(cache, ("runtime", *given.group), given.stack, progress)
             finally:
                 # After a failure too; but a set-up that made nothing does not walk a quarter of a million files for it.
                 inside = cache.is_relative_to(places.PROJECT) and (progress.took or progress.failed.is_set())
@@ -168,6 +171,8 @@ def main(arguments: list[str]) -> int:
             return lab.up(cache, given.stack, progress)
         case "destroy":
             return lab.destroy(cache, given.stack, progress)
+        case "image":
+            needs.guest_image(cache, tomllib.loads((places.TOOLS / "pins.toml").read_text(encoding="utf-8")), progress)
         case "bench":
             return lab.bench(cache, given.stack, given.workload, given.repeats)
         case "stack":

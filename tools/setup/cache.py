@@ -18,7 +18,20 @@ from tools.setup.errors import SetupError
 KEY_LENGTH = 12
 TAG = "CACHEDIR.TAG"
 TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by Litelab's set-up; 'make clean-cache' empties it. Backups may leave it out.\n"
-MADE_HERE = ("artifacts", "bin", "built", "durations.json", "go", "logs", "pip", "pulumi-home", "rootfs", "venv")
+MADE_HERE = (
+    "artifacts",
+    "bin",
+    "built",
+    "durations.json",
+    "go",
+    "guests",
+    "images",
+    "logs",
+    "pip",
+    "pulumi-home",
+    "rootfs",
+    "venv",
+)
 
 
 def is_ours(name: str) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tools.setup import debian, gobuild, packages, places
+from tools.setup import debian, gobuild, kvm, packages, places
 from tools.setup.errors import SetupError
 
 NEED_DISK_GIB = 14
@@ -197,69 +197,14 @@ def _overlay() -> Finding:
 
 
 def _kvm() -> Finding:
-    qemu = shutil.which("qemu-system-x86_64")
-    if not Path("/dev/kvm").exists():
-        return Finding(
-            "KVM",
-            False,
-            False,
-            "no /dev/kvm",
-            "fast virtual machines (hosts.kind: libvirt)",
-            "enable virtualization in the firmware, or use nspawn hosts",
-        )
-    if qemu is None:
-        return Finding(
-            "KVM",
-            False,
-            False,
-            "/dev/kvm is there; qemu is not installed, so no guest was started",
-            "hosts.kind: libvirt",
-            "apt-get install qemu-system-x86",
-        )
-    return _kvm_guest(qemu)
-
-
-def _kvm_guest(qemu: str) -> Finding:
-    """Start a guest of 32 bytes that prints on its serial port: /dev/kvm can exist and start nothing."""
-    code = bytes([0xBA, 0xF8, 0x03, 0xB0, 0x4B, 0xEE, 0xB0, 0x0A, 0xEE, 0xF4])
-    with tempfile.TemporaryDirectory() as folder:
-        disk = Path(folder, "boot")
-        disk.write_bytes(code.ljust(510, b"\0") + b"\x55\xaa")
-        command = [
-            qemu,
-            "-accel",
-            "kvm",
-            "-m",
-            "16",
-            "-display",
-            "none",
-            "-serial",
-            "stdio",
-            "-monitor",
-            "none",
-            "-drive",
-            f"file={disk},format=raw",
-            "-net",
-            "none",
-        ]
-        try:
-            said = subprocess.run(command, capture_output=True, check=False, timeout=8, stdin=subprocess.DEVNULL)
-            out, errors = said.stdout, said.stderr
-        except subprocess.TimeoutExpired as slow:
-            out, errors = slow.stdout or b"", slow.stderr or b""
-    ok = b"K" in out
-    detail = (
-        "a guest starts"
-        if ok
-        else f"a guest did not start: {' '.join(errors.decode(errors='replace').split())[-160:] or 'it printed nothing in 8 s'}"
-    )
+    ok, detail = kvm.starts_a_guest()
     return Finding(
         "KVM",
         ok,
         False,
         detail,
         "fast virtual machines (hosts.kind: libvirt)",
-        "enable nested virtualization, or use nspawn hosts",
+        "enable virtualization in the firmware (nested, in a guest) and apt-get install qemu-system-x86; or hosts.accelerator: tcg",
     )
 
 

@@ -1,0 +1,37 @@
+"""What a stack's lab is made of, for set-up: ``python -m components.needs STACK`` prints it as JSON.
+
+``{"hosts": kind, "distribution": name, "local": whether hosts run on this machine, "image": what guests boot, or null}``
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from components import preflight, settings
+from components.hosts.libvirt import LibvirtSettings
+
+
+def main(arguments: list[str]) -> int:
+    """Print it; 1 and one paragraph when the settings can't be used."""
+    if len(arguments) != 1:
+        print("usage: python -m components.needs STACK", file=sys.stderr)
+        return 2
+    try:
+        lab = preflight.lab_of(arguments[0])
+    except settings.SettingsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    hosts = lab.hosts
+    found = {
+        "hosts": hosts.kind,
+        "distribution": lab.distribution,
+        "local": hosts.is_local if isinstance(hosts, LibvirtSettings) else hosts.kind == "nspawn",
+        "image": hosts.image.name if isinstance(hosts, LibvirtSettings) else None,
+    }
+    print(json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,66 @@
+// Command pulumi-resource-libvirt serves the unmodified pulumi-libvirt SDK: the Terraform provider's own module, bridged.
+package main
+
+import (
+	"strings"
+	"unicode"
+
+	"github.com/dmacvicar/terraform-provider-libvirt/libvirt"
+	"github.com/pulumi/pulumi-terraform-bridge/v3/pkg/tfbridge"
+	shim "github.com/pulumi/pulumi-terraform-bridge/v3/pkg/tfshim/sdk-v2"
+)
+
+const (
+	name = "libvirt"
+	// The version of the SDK that we serve: the engine compares the two.
+	version = "0.5.4"
+	// What the SDK's own plugin allows a name that is not given: without it a replaced domain collides with itself.
+	longestName = 255
+)
+
+// The bridge asks for a schema and for metadata. Only code generation reads more of them than name and version.
+var (
+	schema   = []byte(`{"name":"` + name + `","version":"` + version + `"}`)
+	metadata = []byte(`{}`)
+)
+
+func provider() tfbridge.ProviderInfo {
+	upstream := libvirt.Provider()
+	info := tfbridge.ProviderInfo{
+		P:            shim.NewProvider(upstream),
+		Name:         name,
+		Version:      version,
+		Resources:    map[string]*tfbridge.ResourceInfo{},
+		DataSources:  map[string]*tfbridge.DataSourceInfo{},
+		MetadataInfo: tfbridge.NewProviderMetadata(metadata),
+	}
+	for key := range upstream.ResourcesMap {
+		member := pascal(strings.TrimPrefix(key, name+"_"))
+		if key == "libvirt_cloudinit_disk" {
+			// The one that the SDK spells in its own way.
+			member = "CloudInitDisk"
+		}
+		info.Resources[key] = &tfbridge.ResourceInfo{Tok: tfbridge.MakeResource(name, "index", member)}
+	}
+	for key := range upstream.DataSourcesMap {
+		member := "get" + pascal(strings.TrimPrefix(key, name+"_"))
+		info.DataSources[key] = &tfbridge.DataSourceInfo{Tok: tfbridge.MakeDataSource(name, "index", member)}
+	}
+	info.SetAutonaming(longestName, "-")
+	return info
+}
+
+// pascal makes NetworkDnsHostTemplate of network_dns_host_template.
+func pascal(snake string) string {
+	var text strings.Builder
+	for _, word := range strings.Split(snake, "_") {
+		letters := []rune(word)
+		letters[0] = unicode.ToUpper(letters[0])
+		text.WriteString(string(letters))
+	}
+	return text.String()
+}
+
+func main() {
+	tfbridge.Main(name, version, provider(), schema)
+}

@@ -1,0 +1,53 @@
+"""What only some labs need: packages of this machine, Python packages, programs and images, by ``[needs]`` in ``pins.toml``."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tools.setup import gobuild, guestimage, packages, stacks, venv
+from tools.setup.errors import SetupError
+from tools.setup.places import PROJECT
+from tools.setup.progress import Progress
+
+
+def make(cache: Path, pins: dict[str, Any], stack: str, progress: Progress) -> None:
+    """Install and build it; nothing for a lab that the default set-up is enough for, or for a stack that is not there.
+
+    Raises:
+        SetupError: the stack's settings can't be used, or something can't be made.
+    """
+    if not stack or not stacks.exists(stack):
+        return
+    lab = _lab(cache, stack)
+    need = pins.get("needs", {}).get("hosts", {}).get(lab["hosts"])
+    if need is None:
+        return
+    packages.install({**need.get("debian", {}), **(need.get("local", {}) if lab["local"] else {})}, progress)
+    venv.ensure(cache, tuple(need.get("groups", ())), progress)
+    programs = need.get("programs", {})
+    if programs:
+        go = gobuild.toolchain(cache, pins["go"]["minimum"], progress)
+        for name, pin in programs.items():
+            gobuild.build(cache, go, name, pin, progress)
+    if lab["image"] == "debian":
+        guest_image(cache, pins, progress)
+
+
+def guest_image(cache: Path, pins: dict[str, Any], progress: Progress) -> None:
+    """The image that libvirt guests boot unless their lab names another."""
+    pin = pins["needs"]["hosts"]["libvirt"]["image"]
+    guestimage.build(cache, pin, pins["debian"]["root"]["packages"], progress)
+
+
+def _lab(cache: Path, stack: str) -> dict[str, Any]:
+    command = [str(cache / "venv" / "bin" / "python3"), "-m", "components.needs", stack]
+    asked = subprocess.run(
+        command, cwd=PROJECT, env=stacks.environment(cache), capture_output=True, text=True, check=False
+    )
+    if asked.returncode != 0:
+        raise SetupError(asked.stderr.strip())
+    found: dict[str, Any] = json.loads(asked.stdout)
+    return found
