@@ -90,6 +90,7 @@ def _hosts(args: LabSettings, hosts: list[Host], version: str) -> dict[str, Any]
             "memoryMib": args.hosts.memory_mib,
             "controllerRunsWorkloads": args.controller_runs_workloads,
             "internet": args.hosts.internet,
+            **args.hosts.facts(),
         },
         "hosts": [
             {"name": h.name, "role": h.role, "address": h.address, "port": h.ssh.port, "user": h.ssh.user}

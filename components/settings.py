@@ -40,6 +40,10 @@ class HostSettings(_Settings):
     memory_mib: Annotated[int, Field(ge=1024, le=1048576)] = Field(2048, description="Memory of each host, MiB")
     internet: bool = Field(False, description="Give hosts a way out")
 
+    def facts(self) -> dict[str, Any]:
+        """What results say of the hosts beside processors and memory."""
+        return {}
+
 
 class Artifact(_Settings):
     """A file, a folder or an address that replaces a download; a plain text is its source."""

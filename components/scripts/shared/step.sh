@@ -38,15 +38,19 @@ step_done() { # step_done NAME
 # journal UNIT: its last lines, for an error.
 journal() { journalctl -u "$1" -n 8 --no-pager -o cat 2>/dev/null | cut -c1-300 | sed 's/^/    /'; }
 
+# How many times longer than on hardware everything may take here: emulated hosts say so themselves.
+PATIENCE=$(cat /etc/litelab/patience 2>/dev/null || echo 1)
+
 # start_unit UNIT SECONDS: restart it, and say why when it does not come up.
 start_unit() {
-  timeout -k 5 "$2" systemctl restart "$1" || die "$1 did not start within $2 s; its state is $(systemctl is-active "$1"). Its journal ends:
+  local limit=$(($2 * PATIENCE))
+  timeout -k 5 "$limit" systemctl restart "$1" || die "$1 did not start within $limit s; its state is $(systemctl is-active "$1"). Its journal ends:
 $(journal "$1")"
 }
 
 # wait_for WHAT SECONDS UNIT COMMAND...: polls until COMMAND succeeds.
 wait_for() {
-  local what=$1 limit=$2 unit=$3 deadline last
+  local what=$1 limit=$(($2 * PATIENCE)) unit=$3 deadline last
   shift 3
   deadline=$((SECONDS + limit))
   until last=$("$@" 2>&1); do

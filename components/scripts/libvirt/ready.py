@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+"""``ready.py create|delete HOST``: waits until a guest answers ssh with the key it was given and its first settings are done.
+
+Keeps its console in ``console-HOST.log`` meanwhile. Prints ``{"identity", "hostKey"}``. Environment: DOMAIN, ADDRESS, HOST_KEY,
+SSH_TIMEOUT_S.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import re
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import sshfiles
+import virsh
+from virsh import RUN, die
+
+POLL_S = 0.2
+
+
+class Console(threading.Thread):
+    """What a guest prints on its serial port, in a file. virsh wants a terminal for it."""
+
+    def __init__(self, domain: str, log: Path) -> None:
+        super().__init__(daemon=True)
+        self.log = log
+        self._ours, theirs = pty.openpty()
+        command = ["virsh", "--connect", virsh.URI, "--quiet", "console", domain, "--force"]
+        self._process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.STDOUT)
+        os.close(theirs)
+        self._stop = threading.Event()
+
+    def run(self) -> None:
+        """Copy until told to stop."""
+        with self.log.open("wb") as file, contextlib.suppress(OSError):
+            while not self._stop.is_set():
+                if select.select([self._ours], [], [], POLL_S)[0]:
+                    file.write(os.read(self._ours, 65536))
+                    file.flush()
+
+    def stop(self) -> None:
+        """End it and its virsh."""
+        self._stop.set()
+        self._process.terminate()
+        self._process.wait(10)
+
+    def last_lines(self) -> str:
+        """What a person would see at the end of it."""
+        try:
+            text = self.log.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+        plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[^\x20-\x7e\n]", "", text)
+        return " | ".join([line.strip() for line in plain.splitlines() if line.strip()][-5:])[-600:]
+
+
+def wait_for_ssh(host: str, domain: str, address: str, timeout_s: float, console: Console) -> None:
+    """Until a login with the verified key finds cloud-init done.
+
+    Ends the script with the last answer, the guest's state and its console's last lines.
+    """
+    deadline = time.monotonic() + timeout_s
+    last, state, looked = "its port takes no connection", "", 0.0
+    done = "test -e /run/cloud-init/result.json || { echo cloud-init has not ended; exit 9; }; cat /run/cloud-init/result.json"
+    while time.monotonic() < deadline:
+        if time.monotonic() - looked > 5:
+            looked = time.monotonic()
+            state = (virsh.lines("domstate", domain) or ["gone"])[0]
+            if state in {"gone", "shut off", "crashed"}:
+                die(
+                    f"{host}: its guest {domain} is {state}. Its console ended: {console.last_lines() or 'without a word'}."
+                )
+        with contextlib.suppress(OSError), socket.create_connection((address, 22), 2):
+            asked = subprocess.run(
+                ["ssh", "-F", str(RUN / "ssh_config"), host, done],
+                capture_output=True, text=True, check=False, timeout=120, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+            if asked.returncode == 0:
+                _report(host, asked.stdout)
+                return
+            last = " ".join((asked.stdout + asked.stderr).split())[-200:]
+        time.sleep(POLL_S)
+    die(
+        f"{host}: waited {timeout_s:.0f} s for ssh at {address}. Last answer: {last}. Its guest is {state}, and its console ended: "
+        f"{console.last_lines() or 'without a word'}. The whole of it is {console.log}. A guest that says nothing under kvm never started: "
+        "'make doctor' tries KVM, and hosts.accelerator: tcg does without."
+    )
+
+
+def _report(host: str, result: str) -> None:
+    """Say what cloud-init did not like; what a lab needs of it has worked, or ssh would not."""
+    errors = re.search(r'"errors": \[(.+?)\]', result, re.DOTALL)
+    if errors:
+        print(f"{host}: cloud-init reported {' '.join(errors[1].split())[:500]}", file=sys.stderr)
+
+
+def create(host: str) -> None:
+    """Wait, and say which machine this is."""
+    domain = os.environ["DOMAIN"]
+    sshfiles.add(host, os.environ["ADDRESS"], os.environ["HOST_KEY"])
+    console = Console(domain, RUN / f"console-{host}.log")
+    console.start()
+    try:
+        wait_for_ssh(host, domain, os.environ["ADDRESS"], float(os.environ["SSH_TIMEOUT_S"]), console)
+    finally:
+        console.stop()
+    virsh.step_done("host", host)
+    identity = f"{host}-{(virsh.lines('domuuid', domain) or ['unknown'])[0]}"
+    json.dump({"identity": identity, "hostKey": os.environ["HOST_KEY"]}, sys.stdout)
+
+
+def main(arguments: list[str]) -> int:
+    """Run one subcommand."""
+    match arguments:
+        case ["create", host]:
+            create(host)
+        case ["delete", host]:
+            sshfiles.drop(host)
+            (RUN / f"console-{host}.log").unlink(missing_ok=True)
+        case _:
+            die("usage: ready.py create|delete HOST")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,42 @@
+#!/usr/bin/env python3
+"""``sweep.py create|delete domains|volumes``: at the end, what of the lab no state knows: a run that was killed left it.
+
+Environment: LAB_ID, the name of its pool and the beginning of its guests' names.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import virsh
+from virsh import die
+
+
+def delete(what: str) -> None:
+    """Take them away, and say what could not be."""
+    identity = os.environ["LAB_ID"]
+    if what == "domains":
+        left = [virsh.remove_domain(name) for name in virsh.domains() if name.startswith(f"{identity}-host-")]
+    else:
+        left = [virsh.remove_volume(identity, name) for name in virsh.volumes(identity)]
+    if any(left):
+        die(
+            f"libvirt at {virsh.URI} keeps {what} of {identity}: {'; '.join(filter(None, left))}. Run destroy again when it lets them go."
+        )
+
+
+def main(arguments: list[str]) -> int:
+    """Run one subcommand."""
+    match arguments:
+        case ["create", "domains" | "volumes"]:
+            pass
+        case ["delete", "domains" | "volumes" as what]:
+            delete(what)
+        case _:
+            die("usage: sweep.py create|delete domains|volumes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

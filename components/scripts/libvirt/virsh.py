@@ -1,0 +1,127 @@
+"""What the libvirt scripts share: virsh with a time limit, the run folder, and errors of one paragraph."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NoReturn
+
+RUN = Path(__file__).resolve().parent.parent
+STACK = RUN.name
+PROJECT = RUN.parent.parent.parent
+CACHE = Path(os.environ.get("LITELAB_CACHE") or PROJECT / ".cache")
+URI = os.environ.get("LIBVIRT_DEFAULT_URI", "qemu:///system")
+VIRSH_S = 60.0
+"""How long one call of virsh may take."""
+_BEGAN = time.monotonic()
+
+
+def die(text: str) -> NoReturn:
+    """End with one paragraph."""
+    print(f"error: {text}", file=sys.stderr)
+    sys.exit(1)
+
+
+def call(*words: str) -> tuple[int, str, str]:
+    """Exit code, output and error text of virsh; ends the script when libvirt does not answer."""
+    try:
+        done = subprocess.run(
+            ["virsh", "--connect", URI, "--quiet", *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=VIRSH_S,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    except FileNotFoundError:
+        die(
+            "there is no virsh on this machine. 'apt-get install libvirt-clients' brings it; then run the same command again."
+        )
+    except subprocess.TimeoutExpired:
+        die(
+            f"libvirt at {URI} did not answer 'virsh {' '.join(words)}' within {VIRSH_S:.0f} s. See to libvirtd there, then run the same command again."
+        )
+    said = " ".join(done.stderr.removeprefix("error: ").split())
+    if done.returncode != 0 and (
+        "failed to connect" in said or "Failed to connect" in said or "Cannot recv data" in said
+    ):
+        die(
+            f"libvirt at {URI} is not reached: {said[-300:]}. Start it ('systemctl start libvirtd'), then run the same command again."
+        )
+    return done.returncode, done.stdout, said
+
+
+def lines(*words: str) -> list[str]:
+    """The lines that a listing prints, none when it fails because what it lists is not there."""
+    code, out, _ = call(*words)
+    return [line.strip() for line in out.splitlines() if line.strip()] if code == 0 else []
+
+
+def domains() -> list[str]:
+    """Names of all guests, running or not."""
+    return lines("list", "--all", "--name")
+
+
+def volumes(pool: str) -> list[str]:
+    """Names of all volumes of a pool; none when there is no such pool, or it does not run."""
+    call("pool-refresh", pool)
+    return [line.split()[0] for line in lines("vol-list", pool)]
+
+
+def remove_domain(name: str) -> str:
+    """End and undefine a guest; what libvirt said if it is still there, else nothing."""
+    if name not in domains():
+        return ""
+    call("destroy", name)
+    _, _, said = call("undefine", name, "--nvram", "--managed-save", "--snapshots-metadata")
+    return said if name in domains() else ""
+
+
+def remove_volume(pool: str, name: str) -> str:
+    """Delete a volume; what libvirt said if it is still there, else nothing."""
+    if name not in volumes(pool):
+        return ""
+    _, _, said = call("vol-delete", name, "--pool", pool)
+    return said if name in volumes(pool) else ""
+
+
+def remove_network(name: str) -> str:
+    """End and undefine a network; what libvirt said if it is still there, else nothing."""
+    if name not in lines("net-list", "--all", "--name"):
+        return ""
+    call("net-destroy", name)
+    _, _, said = call("net-undefine", name)
+    return said if name in lines("net-list", "--all", "--name") else ""
+
+
+def remove_pool(name: str) -> str:
+    """Delete a pool with all volumes in it; what libvirt said if it is still there, else nothing."""
+    if name not in lines("pool-list", "--all", "--name"):
+        return ""
+    call("pool-start", name)
+    for volume in volumes(name):
+        call("vol-delete", volume, "--pool", name)
+    call("pool-destroy", name)
+    call("pool-delete", name)
+    _, _, said = call("pool-undefine", name)
+    return said if name in lines("pool-list", "--all", "--name") else ""
+
+
+def step_done(step: str, host: str) -> None:
+    """Append how long the script has taken; benchmarks read the file."""
+    with (RUN / "steps.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"step": step, "host": host, "seconds": round(time.monotonic() - _BEGAN, 3)}) + "\n")
+
+
+def write(path: Path, text: str, mode: int = 0o600) -> None:
+    """A file, whole or not at all, for its owner alone unless told otherwise."""
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
+        file.write(text)
+    new.replace(path)

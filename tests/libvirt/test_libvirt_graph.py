@@ -1,0 +1,191 @@
+"""What the program declares for a libvirt lab, against Pulumi's mocks. Needs the package pulumi-libvirt and no libvirt."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pulumi import resource_hooks
+
+from tests.graph import declared
+from tests.graph.declared import SECRET, Graph, texts
+
+BOOTED = {"digest": "d1", "disk": "/cache/disk.qcow2", "kernel": "/cache/vmlinuz", "initrd": "/cache/initrd.img"}
+PLACE = {"id": "litelab-x-lab-abc123", "prefix": "10.87.3", "pool": "/var/lib/libvirt/images/litelab-x-lab-abc123"}
+
+
+@pytest.fixture
+def booted() -> dict[str, str]:
+    return dict(BOOTED)
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, booted: dict[str, str]) -> Any:
+    """Declares a libvirt lab of the given host settings."""
+    monkeypatch.setattr("components.steps.PROJECT", tmp_path)
+    plain = declared._Steps._stdout
+
+    def stdout(self: Any, args: Any) -> str:
+        if args.name == "keys" or args.name.startswith("key-host"):
+            return json.dumps({"private": f"{SECRET} {args.name}", "public": f"ssh-ed25519 {args.name}"})
+        told = {"image": booted, "place": PLACE}.get(args.name)
+        return json.dumps(told) if told else plain(self, args)
+
+    monkeypatch.setattr(declared._Steps, "_stdout", stdout)
+    # Pulumi's mocks have no server that the engine would call hooks on.
+    monkeypatch.setattr(resource_hooks, "register_resource_hook", lambda _hook: asyncio.ensure_future(asyncio.sleep(0)))
+    return lambda workers=2, **hosts: declared.declare(
+        {"workers": workers, "workloads": [], "hosts": {"kind": "libvirt", **hosts}}
+    )
+
+
+@pytest.fixture
+def graph(lab: Any) -> Graph:
+    found: Graph = lab()
+    return found
+
+
+def of_type(graph: Graph, kind: str) -> dict[str, Any]:
+    return {n: r for n, r in graph.resources.items() if r.type == f"libvirt:index/{kind}:{kind[0].upper()}{kind[1:]}"}
+
+
+def changed(before: Graph, after: Graph) -> set[str]:
+    """Names of what both declare, and not alike."""
+    both = before.resources.keys() & after.resources.keys()
+    return {
+        n
+        for n in both
+        if before.resources[n].inputs != after.resources[n].inputs or trigger(before, n) != trigger(after, n)
+    }
+
+
+def trigger(graph: Graph, name: str) -> str:
+    return str(getattr(graph.resources[name].request, "replacement_trigger", ""))
+
+
+def test_everything_in_libvirt_has_the_labs_own_name_or_is_in_its_own_pool(graph: Graph) -> None:
+    for resource in graph.resources.values():
+        if not resource.type.startswith("libvirt:"):
+            continue
+        plain = resource.plain
+        assert plain["name"].startswith(PLACE["id"]) or plain["pool"] == PLACE["id"], resource.name
+
+
+def test_no_guest_waits_for_a_lease_and_dhcp_is_off(graph: Graph) -> None:
+    (network,) = of_type(graph, "network").values()
+    assert network.plain["dhcp"] == {"enabled": False}
+    for domain in of_type(graph, "domain").values():
+        (link,) = domain.plain["networkInterfaces"]
+        assert set(link) == {"networkId", "mac"}
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "kind", "cpu"), [("kvm", "kvm", "host-passthrough"), ("tcg", "qemu", "maximum")]
+)
+def test_the_type_is_always_said_and_the_processor_fits_it(lab: Any, accelerator: str, kind: str, cpu: str) -> None:
+    for domain in of_type(lab(accelerator=accelerator), "domain").values():
+        assert domain.plain["type"] == kind
+        assert domain.plain["cpu"] == {"mode": cpu}
+
+
+def test_keyless_words_of_the_kernels_command_line_are_in_a_last_map_of_their_own(graph: Graph) -> None:
+    for domain in of_type(graph, "domain").values():
+        *others, last = domain.plain["cmdlines"]
+        assert set(last) == {"_"}
+        assert all("_" not in each for each in others)
+
+
+def test_the_machine_has_the_ide_that_the_first_settings_come_on(graph: Graph) -> None:
+    assert {d.plain["machine"] for d in of_type(graph, "domain").values()} == {"pc"}
+
+
+def test_guests_differ_in_name_address_and_key_alone(graph: Graph) -> None:
+    alike = []
+    for domain in of_type(graph, "domain").values():
+        plain = {k: v for k, v in domain.plain.items() if k not in {"name", "disks", "cloudinit"}}
+        alike.append({**plain, "networkInterfaces": [{**link, "mac": ""} for link in plain["networkInterfaces"]]})
+    assert alike == [alike[0]] * 3
+
+
+def test_no_private_key_is_in_plain_text_anywhere(graph: Graph) -> None:
+    for resource in graph.resources.values():
+        assert not [text for text in texts(resource.shown) if SECRET in text], resource.name
+
+
+def test_what_the_seed_says_stays_secret_in_the_state(graph: Graph) -> None:
+    for seed in of_type(graph, "cloudInitDisk").values():
+        assert "userData" in seed.secret_inputs
+        assert "userData" in seed.request.additionalSecretOutputs
+
+
+def test_before_anything_is_made_what_a_killed_run_left_under_its_name_is_taken_away(graph: Graph) -> None:
+    made = [r for r in graph.resources.values() if r.type.startswith("libvirt:index/")]
+    assert len(made) == 2 + 3 + 3 * 3
+    assert {tuple(r.request.hooks.before_create) for r in made} == {("libvirt-clear",)}
+
+
+def test_plain_destroy_runs_no_hook(graph: Graph) -> None:
+    for resource in graph.resources.values():
+        assert not resource.request.hooks.before_delete
+        assert not resource.request.hooks.after_delete
+
+
+def test_disk_settings_and_machine_are_made_anew_together(graph: Graph) -> None:
+    for n in (1, 2, 3):
+        request = graph.resources[f"domain-host-{n}"].request
+        names = {urn.rpartition("::")[2] for urn in request.replace_with}
+        assert names == {f"disk-host-{n}", f"seed-host-{n}"}
+        assert request.deleteBeforeReplace
+
+
+def test_another_image_makes_every_guest_anew(lab: Any, booted: dict[str, str]) -> None:
+    before = lab()
+    booted["digest"] = "d2"
+    assert {"disk", "disk-host-1", "seed-host-3"} <= changed(before, lab())
+
+
+def test_a_worker_more_changes_no_other_guest(lab: Any) -> None:
+    guests = {n for n in changed(lab(), lab(workers=3)) if "host-" in n and not n.startswith(("stage", "node"))}
+    assert guests == set()
+
+
+def test_a_moved_image_changes_nothing_in_the_steps(lab: Any, booted: dict[str, str]) -> None:
+    before = lab()
+    booted["disk"] = "/elsewhere/disk.qcow2"
+    assert trigger(before, "disk-host-1") == trigger(lab(), "disk-host-1")
+
+
+def test_an_image_by_path_boots_from_its_own_disk(lab: Any) -> None:
+    graph = lab(image={"source": "/images/x.qcow2", "sha256": "0" * 64})
+    for domain in of_type(graph, "domain").values():
+        assert "kernel" not in domain.plain
+    assert "kernel" not in graph.resources
+    assert json.loads(graph.commands["image"].plain["environment"]["IMAGE"]) == {
+        "sha256": "0" * 64,
+        "source": "/images/x.qcow2",
+    }
+
+
+def test_the_first_thing_after_the_guest_is_its_verified_login(graph: Graph) -> None:
+    for n in (1, 2, 3):
+        step = graph.commands[f"host-{n}"]
+        assert step.plain["environment"]["HOST_KEY"] == f"ssh-ed25519 key-host-{n}"
+        assert step.plain["environment"]["ADDRESS"] == f"10.87.3.{10 + n}"
+        assert graph.deleted_with(f"stage-host-{n}") == f"host-{n}"
+
+
+def test_no_console_or_screen_listens_on_a_port(graph: Graph) -> None:
+    for domain in of_type(graph, "domain").values():
+        assert domain.plain["graphics"] == {"type": "vnc", "listenType": "socket"}
+        assert [c["type"] for c in domain.plain["consoles"]] == ["pty"]
+
+
+def test_only_a_lab_with_a_way_out_asks_for_names_outside(lab: Any) -> None:
+    (closed,) = of_type(lab(), "network").values()
+    (opened,) = of_type(lab(internet=True), "network").values()
+    assert (closed.plain["mode"], opened.plain["mode"]) == ("none", "nat")
+    assert closed.plain["dnsmasqOptions"] == {"options": [{"optionName": "no-resolv"}]}
+    assert "dnsmasqOptions" not in opened.plain
