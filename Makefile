@@ -9,7 +9,7 @@ ENV := . ./env.sh;
 SHELLS := $(shell git ls-files '*.sh' .ci/run)
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor setup lab destroy stack status ssh logs kubeconfig bench orphans check test test-libvirt perf image clean-cache format conformance
+.PHONY: help doctor setup lab destroy stack status ssh logs kubeconfig bench orphans check test test-libvirt faults perf image clean-cache format conformance
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -73,6 +73,10 @@ test: ## everything, with a real lab; under an hour from nothing
 test-libvirt: ## real virtual machines with a libvirtd of their own; needs root, takes up to an hour without KVM
 	@$(SETUP) setup --group tests --stack libvirt-lab
 	@$(ENV) pytest tests/libvirt
+
+faults: ## hurt labs in every way there is a test for, 60 and more faults, and print what came of it (hours; SEED=n repeats one)
+	@$(SETUP) setup --group tests
+	@$(ENV) FAULTS_SEED=$(or $(SEED),$$(date +%s)) pytest -m faults tests/faults
 
 perf: ## the performance figures, side by side with plain shell (about 20 minutes)
 	@for figure in hosts cluster warm; do python3 -m tests.perf.$$figure || status=$$?; done; exit $${status:-0}

@@ -19,3 +19,4 @@ part 'command plugin' make --no-print-directory conformance
 # shellcheck source=env.sh
 . ./env.sh
 part 'real lab' pytest -m lab tests/lab
+part 'faults' pytest -m 'faults and not slow' tests/faults

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
+import stat
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +19,8 @@ from pathlib import Path
 from tools.setup.errors import SetupError
 
 KEY_LENGTH = 12
+WORTH_A_LOOK_BYTES = 64 * 1024
+MOUNTS = Path("/proc/self/mountinfo")
 TAG = "CACHEDIR.TAG"
 TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by Litelab's set-up; 'make clean-cache' empties it. Backups may leave it out.\n"
 MADE_HERE = (
@@ -93,7 +98,13 @@ def keyed(folder: Path, name: str, key: str, make: Callable[[Path], None]) -> Pa
     """
     target = folder / f"{name}-{key}"
     if target.is_dir():
-        return target
+        damaged = _damaged(target)
+        if not damaged:
+            return target
+        print(f"  {damaged[0]} is not as set-up made it: making {target.name} again", file=sys.stderr)
+        _refuse_in_use(target, damaged[0])
+        remove([target])
+        _record(target).unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     remove(p for p in folder.glob(f".{name}.partial-*"))
     work = Path(tempfile.mkdtemp(prefix=f".{name}.partial-", dir=folder))
@@ -103,12 +114,63 @@ def keyed(folder: Path, name: str, key: str, make: Callable[[Path], None]) -> Pa
         work.replace(target)
     finally:
         remove([work])
+    _remember(target)
     return target
+
+
+def _record(part: Path) -> Path:
+    """Beside a part: size of each of its files that a crash of the machine, or a hand, may have cut off."""
+    return part.with_name(f".{part.name}.sizes")
+
+
+def _remember(part: Path) -> None:
+    found = {}
+    for folder, folders, files in os.walk(part):
+        folders[:] = [f for f in folders if not Path(folder, f).is_symlink()]
+        for file in files:
+            seen = Path(folder, file).lstat()
+            # Small files are many, and looking at them all takes longer than everything else in a set-up.
+            if stat.S_ISREG(seen.st_mode) and seen.st_size >= WORTH_A_LOOK_BYTES:
+                found[str(Path(folder, file).relative_to(part))] = seen.st_size
+    temporary = _record(part).with_name(f"{_record(part).name}.{os.getpid()}")
+    temporary.write_text(json.dumps(found), encoding="utf-8")
+    temporary.replace(_record(part))
+
+
+def _damaged(part: Path) -> list[Path]:
+    """Files of a part that have another size than when it was made; a part of an older set-up is taken as it is."""
+    try:
+        known = json.loads(_record(part).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError):
+            _remember(part)
+        return []
+
+    def is_as_then(path: Path, bytes_then: int) -> bool:
+        try:
+            return path.lstat().st_size == bytes_then
+        except PermissionError:
+            return True  # root's, and root looks again
+        except OSError:
+            return False
+
+    return [part / name for name, bytes_then in known.items() if not is_as_then(part / name, bytes_then)]
+
+
+def _refuse_in_use(part: Path, damaged: Path) -> None:
+    """A lab's hosts are layers over the root image: it is not taken away below them."""
+    escaped = str(part).replace("\\", "\\134").replace(" ", "\\040")
+    if re.search(rf"lowerdir={re.escape(escaped)}[,/]", MOUNTS.read_text(encoding="utf-8")):
+        msg = (
+            f"{damaged} is damaged, and labs that are up stand on it. 'make destroy' them first ('make orphans' lists what no stack "
+            "knows); then 'make setup' makes it again."
+        )
+        raise SetupError(msg)
 
 
 def mounts_below(path: Path) -> list[str]:
     """Mount points at or below a folder, the innermost first."""
-    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    lines = MOUNTS.read_text(encoding="utf-8").splitlines()
     points = [re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), line.split()[4]) for line in lines]
     own = str(path.resolve())
     return sorted((p for p in points if p == own or p.startswith(f"{own}/")), key=len, reverse=True)

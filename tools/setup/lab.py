@@ -24,6 +24,7 @@ def up(cache: Path, stack: str, progress: Progress) -> int:
 
     A lab that failed is kept for a look, unless ``DESTROY_ON_FAILURE=1``.
     """
+    stacks.require_whole_state(stack)
     _known(stack)
     _engine(cache)
     stacks.free(cache, stack, progress)
@@ -73,6 +74,7 @@ def _look_inside(stack: str) -> str:
 
 def destroy(cache: Path, stack: str, progress: Progress) -> int:
     """Remove a lab and every trace of it; the stack stays, empty."""
+    stacks.require_whole_state(stack)
     _known(stack)
     if not stacks.exists(stack):
         print(f"Stack {stack} was never made: nothing to destroy.")
@@ -80,12 +82,29 @@ def destroy(cache: Path, stack: str, progress: Progress) -> int:
     _engine(cache)
     stacks.free(cache, stack, progress)
     code = _pulumi(cache, "destroy", stack, stacks.environment(cache))
+    if code == 0:
+        code = _remove_unknown(stack)
     hand_over(OWN)
     return code
 
 
+def _remove_unknown(stack: str) -> int:
+    """Remove what a killed ``up`` made of this lab before the state knew it."""
+    worst = 0
+    for script in sorted((PROJECT / "components" / "scripts").glob("*/orphans.sh")):
+        found = subprocess.run(
+            [str(script), "--remove", "--of", str(OWN / "run" / stack)],
+            cwd=PROJECT,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        worst = worst or found.returncode
+    return worst
+
+
 def status(cache: Path, stack: str) -> int:
     """Print the stack, its hosts, and its nodes as the API server sees them."""
+    stacks.require_whole_state(stack)
     _known(stack)
     run = OWN / "run" / stack
     if not (run / "ssh_config").exists():
@@ -225,4 +244,11 @@ def _pulumi(cache: Path, verb: str, stack: str, environment: dict[str, str]) -> 
             code = process.wait()
         finally:
             signal.signal(signal.SIGINT, previous)
+    if code < 0:
+        stacks.end_left_plugins()
+        print(
+            f"\nerror: Pulumi was ended by signal {-code}. Run the same command again: it goes on from here.",
+            file=sys.stderr,
+        )
+        code = 128 - code
     return STOPPED if stopped and code != 0 else code

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import time
@@ -53,9 +55,58 @@ def labs() -> list[str]:
     return sorted(p.stem for p in (PROJECT / "stacks").glob("*.yaml"))
 
 
+def state_file(stack: str) -> Path:
+    """Where Pulumi keeps the stack's state."""
+    return STATE / ".pulumi" / "stacks" / NAME / f"{stack}.json"
+
+
 def exists(stack: str) -> bool:
     """Whether Pulumi knows the stack."""
-    return (STATE / ".pulumi" / "stacks" / NAME / f"{stack}.json").exists()
+    return state_file(stack).exists()
+
+
+def require_whole_state(stack: str) -> None:
+    """Say what to do about a state that can't be read, or that is gone while its lab is there.
+
+    Raises:
+        SetupError: with the command that puts back the newest copy that Pulumi itself has kept.
+    """
+    path = state_file(stack)
+    lab_is_there = (OWN / "run" / stack / "lab.env").exists()
+    if _is_whole(path) or not (path.exists() or lab_is_there):
+        return
+    shown = path.relative_to(PROJECT)
+    trouble = (
+        f"cut off or broken ({path.stat().st_size} bytes)" if path.exists() else "gone, and its lab is still there"
+    )
+    kept = path.parent.parent.parent
+    copies = [path.with_name(f"{path.name}.bak")]
+    copies += [
+        *(kept / "history" / NAME / stack).glob("*.checkpoint.json"),
+        *(kept / "backups" / NAME / stack).glob("*.json"),
+    ]
+    whole = sorted((p for p in copies if _is_whole(p)), key=lambda p: p.stat().st_mtime_ns)
+    if whole:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(whole[-1].stat().st_mtime))
+        msg = (
+            f"The state of stack {stack}, {shown}, is {trouble}, so Pulumi does not know what the lab has. Its newest whole copy is of "
+            f"{when}; 'cp {whole[-1].relative_to(PROJECT)} {shown}' puts it back. Then run the same command again: what that copy does not "
+            "know yet is made again or removed."
+        )
+        raise SetupError(msg)
+    msg = (
+        f"The state of stack {stack}, {shown}, is {trouble}, and Pulumi has kept no whole copy. 'rm -f {shown}', then "
+        f"'make orphans REMOVE=1' removes what the lab has on this machine, and 'make stack NAME={stack} FROM=LAB' makes the stack again."
+    )
+    raise SetupError(msg)
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and isinstance(content.get("checkpoint"), dict)
 
 
 def pulumi(cache: Path, *arguments: str) -> str:
@@ -150,6 +201,20 @@ def locks(stack: str, state: Path = STATE) -> list[Lock]:
     return found
 
 
+def end_left_plugins() -> None:
+    """End the plugins of this checkout whose Pulumi was killed: the language host would notice that only after minutes."""
+    mine = f"PULUMI_BACKEND_URL=file://{STATE}".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        # They may end, or belong to another user, while they are looked at.
+        with contextlib.suppress(OSError, ValueError):
+            if not (folder / "comm").read_text(encoding="utf-8").startswith(("pulumi-language", "pulumi-resource")):
+                continue
+            parent = (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1]
+            is_left = not Path(f"/proc/{parent}/comm").read_text(encoding="utf-8").startswith("pulumi")
+            if is_left and mine in (folder / "environ").read_bytes().split(b"\0"):
+                os.kill(int(folder.name), signal.SIGTERM)
+
+
 def free(cache: Path, stack: str, progress: Progress) -> None:
     """Take away the lock of a dead owner, and what its last moment left pending in the state.
 
@@ -169,6 +234,7 @@ def free(cache: Path, stack: str, progress: Progress) -> None:
         progress.say(
             f"  the last run of stack {stack} (process {held[0].pid}) ended without giving its lock back; taking it"
         )
+        end_left_plugins()
         pulumi(cache, "cancel", "--yes", "--stack", stack)
     if _pending(stack):
         progress.say("  and left steps half done; the next lines do them again")
@@ -176,7 +242,7 @@ def free(cache: Path, stack: str, progress: Progress) -> None:
 
 
 def _pending(stack: str) -> bool:
-    path = STATE / ".pulumi" / "stacks" / NAME / f"{stack}.json"
+    path = state_file(stack)
     try:
         deployment = json.loads(path.read_text(encoding="utf-8"))["checkpoint"]["latest"] or {}
     except (OSError, ValueError, KeyError):

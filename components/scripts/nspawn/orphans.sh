@@ -1,11 +1,22 @@
 #!/usr/bin/env bash
-# orphans.sh [--remove]: what nspawn labs have left on this machine that no Pulumi state knows. Exit 0: nothing is left.
+# orphans.sh [--remove] [--of RUN]: what nspawn labs, or the one with this run folder, have left on this machine that no
+# Pulumi state knows. Exit 0: nothing is left.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lab.sh
 . "$(dirname "$0")/lab.sh"
 
-REMOVE=false
-[ "${1:-}" != --remove ] || REMOVE=true
+REMOVE=false OF=''
+while [ $# -gt 0 ]; do
+  case $1 in
+  --remove) REMOVE=true ;;
+  --of)
+    OF=$(realpath -m "${2:?usage: orphans.sh [--remove] [--of RUN]}")
+    shift
+    ;;
+  *) die "usage: orphans.sh [--remove] [--of RUN]" ;;
+  esac
+  shift
+done
 
 # Every id of a lab that the machine shows any trace of: its list, namespaces, mounts, cgroups.
 lab_ids() {
@@ -45,6 +56,7 @@ left=0
 while read -r id; do
   [ -n "$id" ] || continue
   run=$(run_of "$id")
+  [ -z "$OF" ] || [ "$run" = "$OF" ] || continue
   ! known "$run" || continue
   hosts=$(hosts_of "$id" "$run" | tr '\n' ' ')
   if [ "$REMOVE" = false ]; then

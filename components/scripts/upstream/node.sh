@@ -99,6 +99,8 @@ YAML
   units
   systemctl daemon-reload
   systemctl enable -q containerd kubelet kube-proxy flanneld
+  # An earlier step may have ended because systemd had given one up.
+  systemctl reset-failed kubelet kube-proxy flanneld 2>/dev/null || true
   systemctl restart --no-block kubelet kube-proxy flanneld
   wait_for "the node to be Ready" 120 kubelet node_ready
   step_done node

@@ -20,7 +20,8 @@ create() {
   local digest
   digest=$(sha256sum "$ARTIFACTS/manifest.json" | cut -c1-64)
   if [ "$(on_host 'cat /opt/litelab/upstream/.digest 2>/dev/null || true' </dev/null)" != "$digest" ]; then
-    on_host "set -e; rm -rf /opt/litelab/upstream; mkdir -p /opt/litelab/upstream; zstd -dcq | tar -xf - -C /opt/litelab/upstream; echo $digest >/opt/litelab/upstream/.digest" <"$ARTIFACTS/files.tar.zst" ||
+    # A copy that is cut between two files would be whole to tar: zstd's own error counts too.
+    on_host "set -eo pipefail; rm -rf /opt/litelab/upstream; mkdir -p /opt/litelab/upstream; zstd -dcq | tar -xf - -C /opt/litelab/upstream; echo $digest >/opt/litelab/upstream/.digest" <"$ARTIFACTS/files.tar.zst" ||
       die "copying $ARTIFACTS ended early. 'df -h /' on the host shows whether its disk is full; run the same command again to go on."
   fi
   tar -C "$here" --owner=0 --group=0 -cf - . | on_host 'mkdir -p /opt/litelab/upstream/scripts && tar -xf - -C /opt/litelab/upstream/scripts'

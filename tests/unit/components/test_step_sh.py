@@ -90,6 +90,12 @@ class TestWaits:
         )
         assert (done.returncode, done.stdout) == (0, "x\nx\nx\n")
 
+    def test_a_wait_on_a_unit_that_systemd_has_given_up_does_not_go_on(self) -> None:
+        done = on_host("systemctl() { echo failed; }; wait_for 'the node to be Ready' 50 kubelet false")
+        assert done.returncode == 1
+        assert "waited 0 s for the node to be Ready" in done.stderr
+        assert "kubelet is failed" in done.stderr
+
     def test_a_unit_that_does_not_start_is_named_with_its_journal(self) -> None:
         done = on_host("start_unit etcd 7")
         assert done.returncode == 1

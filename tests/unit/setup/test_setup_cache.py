@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.setup.cache import key_of, keyed, link, only_one
+from tools.setup.cache import WORTH_A_LOOK_BYTES, key_of, keyed, link, only_one
 from tools.setup.errors import SetupError
 
 
@@ -47,7 +47,53 @@ def test_a_changed_key_makes_that_thing_alone(tmp_path: Path) -> None:
     keyed(tmp_path, "one", "k1", _fill)
     keyed(tmp_path, "two", "k1", _fill)
     keyed(tmp_path, "one", "k2", _fill)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["one-k1", "one-k2", "two-k1"]
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == ["one-k1", "one-k2", "two-k1"]
+
+
+def _big(folder: Path) -> None:
+    (folder / "bin").mkdir()
+    (folder / "bin" / "program").write_bytes(b"x" * WORTH_A_LOOK_BYTES)
+
+
+def _no_second_time(_: Path) -> None:
+    pytest.fail("made twice")
+
+
+@pytest.mark.parametrize("left", [0, 1, WORTH_A_LOOK_BYTES - 1, None])
+def test_a_program_that_was_cut_off_is_made_again(
+    left: int | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = keyed(tmp_path, "thing", "k1", _big) / "bin" / "program"
+    if left is None:
+        program.unlink()
+    else:
+        os.truncate(program, left)
+    keyed(tmp_path, "thing", "k1", _big)
+    assert program.stat().st_size == WORTH_A_LOOK_BYTES
+    assert f"{program} is not as set-up made it" in capsys.readouterr().err
+    keyed(tmp_path, "thing", "k1", _no_second_time)
+
+
+def test_a_part_of_an_older_set_up_is_taken_as_it_is_and_known_from_then_on(tmp_path: Path) -> None:
+    made = keyed(tmp_path, "thing", "k1", _big)
+    (tmp_path / ".thing-k1.sizes").unlink()
+    keyed(tmp_path, "thing", "k1", _no_second_time)
+    (made / "bin" / "program").unlink()
+    keyed(tmp_path, "thing", "k1", _big)
+    assert (made / "bin" / "program").exists()
+
+
+def test_a_damaged_image_that_labs_stand_on_stays_until_they_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = keyed(tmp_path, "image", "k1", _big)
+    (made / "bin" / "program").unlink()
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"1 2 0:3 / /lab/root rw - overlay litelab-x rw,lowerdir={made},upperdir=/lab/upper\n")
+    monkeypatch.setattr("tools.setup.cache.MOUNTS", mounts)
+    with pytest.raises(SetupError, match="labs that are up stand on it"):
+        keyed(tmp_path, "image", "k1", _no_second_time)
+    assert made.is_dir()
 
 
 def test_a_failure_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:

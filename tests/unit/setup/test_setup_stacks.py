@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -105,6 +106,76 @@ def test_a_dead_owners_lock_is_cancelled_and_its_pending_steps_are_cleared(
     stacks.free(tmp_path, "my", Progress(tmp_path))
     assert [call[0] for call in asked] == ["cancel", "refresh"]
     assert "--clear-pending-creates" in asked[1]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty checkout with the folders of one stack, ``my``."""
+    monkeypatch.setattr(stacks, "PROJECT", tmp_path)
+    monkeypatch.setattr(stacks, "OWN", tmp_path / ".lab")
+    monkeypatch.setattr(stacks, "STATE", tmp_path / ".lab" / "state")
+    for kind in ("stacks/litelab", "history/litelab/my", "backups/litelab/my"):
+        (tmp_path / ".lab/state/.pulumi" / kind).mkdir(parents=True)
+    return tmp_path
+
+
+STATE, KEPT = ".lab/state/.pulumi/stacks/litelab/my.json", ".lab/state/.pulumi"
+WHOLE = json.dumps({"version": 3, "checkpoint": {"latest": {}}})
+
+
+def _write(path: Path, text: str, age_s: float = 0) -> None:
+    path.write_text(text)
+    os.utime(path, (time.time() - age_s,) * 2)
+
+
+def test_a_whole_state_and_a_stack_that_never_was_are_no_trouble(checkout: Path) -> None:
+    stacks.require_whole_state("my")
+    _write(checkout / STATE, WHOLE)
+    stacks.require_whole_state("my")
+
+
+@pytest.mark.parametrize("left", ["", WHOLE[:20], "[]", "\0" * 40])
+def test_a_broken_state_is_an_error_with_the_command_that_puts_back_the_newest_whole_copy(
+    left: str, checkout: Path
+) -> None:
+    _write(checkout / STATE, left)
+    _write(checkout / f"{STATE}.bak", WHOLE[:30])
+    _write(checkout / KEPT / "backups/litelab/my/my.1.json", WHOLE, age_s=50)
+    _write(checkout / KEPT / "history/litelab/my/my-2.checkpoint.json", WHOLE, age_s=20)
+    _write(checkout / KEPT / "history/litelab/my/my-2.history.json", WHOLE)
+    with pytest.raises(SetupError) as error:
+        stacks.require_whole_state("my")
+    command = f"cp {KEPT}/history/litelab/my/my-2.checkpoint.json {STATE}"
+    assert f"'{command}' puts it back" in str(error.value)
+    subprocess.run(command.split(), cwd=checkout, check=True, timeout=10)
+    stacks.require_whole_state("my")
+
+
+def test_a_state_that_is_gone_while_its_lab_is_there_is_an_error_too(checkout: Path) -> None:
+    (checkout / ".lab/run/my").mkdir(parents=True)
+    (checkout / ".lab/run/my/lab.env").touch()
+    with pytest.raises(SetupError, match=r"gone, and its lab is still there.*make orphans REMOVE=1"):
+        stacks.require_whole_state("my")
+
+
+def test_only_plugins_of_this_checkout_without_a_pulumi_above_them_are_ended(checkout: Path, tmp_path: Path) -> None:
+    sleep = shutil.which("sleep")
+    assert sleep
+    shutil.copy(sleep, tmp_path / "pulumi-language-python")
+    ours = {"PULUMI_BACKEND_URL": f"file://{checkout}/.lab/state"}
+    command = [str(tmp_path / "pulumi-language-python"), "60"]
+    mine, other = (subprocess.Popen(command, env=env) for env in (ours, {"PULUMI_BACKEND_URL": "file:///elsewhere"}))
+    try:
+        until = time.monotonic() + 10
+        while mine.poll() is None and time.monotonic() < until:
+            stacks.end_left_plugins()
+            time.sleep(0.01)
+        assert mine.poll() == -signal.SIGTERM
+        assert other.poll() is None
+    finally:
+        for process in (mine, other):
+            process.kill()
+            process.wait()
 
 
 def test_state_and_passphrase_are_the_owners_alone_and_made_once(

@@ -1,0 +1,64 @@
+"""One lab for all fault tests, measured once undisturbed; the tally of the whole run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.lab import ONE_HOST, FaultLab, Undisturbed
+from tests.faults.tally import TALLY, Tally
+from tests.lab.lab import PROJECT
+
+
+@pytest.fixture(scope="session")
+def tally() -> Tally:
+    return TALLY
+
+
+@pytest.fixture(scope="session")
+def one_host() -> Iterator[FaultLab]:
+    """The stack of a lab of one host; what a killed run of these tests left of it is removed first."""
+    if os.geteuid() != 0:
+        pytest.skip("nspawn hosts are made by root")
+    lab = FaultLab("fault-lab", ONE_HOST)
+    missing = [name for name in ("pulumi", "pulumi-resource-command") if not shutil.which(name, path=lab.env["PATH"])]
+    assert not missing, f"{missing} are not there: run make setup"
+    lab.removed()
+    lab.prepare()
+    try:
+        yield lab
+    finally:
+        lab.removed()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(one_host: FaultLab) -> Undisturbed:
+    """One lab up and away again."""
+    began = time.monotonic()
+    one_host.goes("lab")
+    up_s = time.monotonic() - began
+    one_host.works()
+    one_host.note_secrets()
+    began = time.monotonic()
+    one_host.goes("destroy")
+    return Undisturbed(up_s, time.monotonic() - began)
+
+
+@pytest.fixture
+def lab(one_host: FaultLab) -> Iterator[FaultLab]:
+    """The lab's stack, empty before the test and after it."""
+    yield one_host
+    one_host.cleared()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if TALLY.injections:
+        terminalreporter.section("faults")
+        for line in TALLY.table():
+            terminalreporter.write_line(line)
+        path = TALLY.write(PROJECT / ".lab" / "faults")
+        terminalreporter.write_line(f"Written to {path.relative_to(PROJECT)}")
