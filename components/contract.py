@@ -105,7 +105,9 @@ class Distribution(Generic[LabSettingsT]):
     Attributes:
         settings: what a lab's file takes.
         component: called with name, the lab's settings, its hosts (controllers first), and options.
+        check: called before anything is declared; raises a SettingsError for what can be seen to fail.
     """
 
     settings: type[LabSettingsT]
     component: Callable[[str, LabSettingsT, list[Host], pulumi.ResourceOptions], Cluster]
+    check: Callable[[LabSettingsT], object] = lambda _: None

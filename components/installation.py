@@ -33,7 +33,7 @@ from pulumi_command import local
 
 from components import artifacts, pins
 from components.contract import Host
-from components.settings import LabSettings, SettingsError
+from components.settings import LabSettings
 from components.steps import Scripts, local_step, publish, remote_step
 
 OWN_IMAGES = ("pause", "busybox")
@@ -75,6 +75,15 @@ def release(lab: LabSettings) -> pins.Release:
         raise ValueError(str(error)) from None
 
 
+def check(lab: LabSettings) -> None:
+    """Look at what the lab's file names, before anything is made.
+
+    Raises:
+        SettingsError: a file is not there or is not what it should be.
+    """
+    artifacts.wanted(lab, release(lab))
+
+
 class InstalledCluster(pulumi.ComponentResource):
     """A cluster of a distribution on hosts that are given.
 
@@ -104,10 +113,7 @@ class InstalledCluster(pulumi.ComponentResource):
         self._scripts: Scripts = publish(
             traits.part, pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run(), shared=True
         )
-        try:
-            wanted = release(args)
-        except ValueError as error:
-            raise SettingsError(str(error)) from None
+        wanted = release(args)
         self.version = wanted.version
         self._controllers = [h for h in hosts if h.role == "controller"]
         self._workers = [h for h in hosts if h.role == "worker"]

@@ -22,8 +22,10 @@ class Lab(pulumi.ComponentResource):
         super().__init__("litelab:lab:Lab", name, None, opts)
         inside = pulumi.ResourceOptions(parent=self)
         roles = ["controller"] * args.controllers + ["worker"] * args.workers
+        distribution = registry.distribution(args.distribution)
+        distribution.check(args)
         made = registry.host_kind(args.hosts.kind).component("hosts", args.hosts, roles, inside)
-        cluster = registry.distribution(args.distribution).component("cluster", args, made.hosts, inside)
+        cluster = distribution.component("cluster", args, made.hosts, inside)
         measured = Benchmarks("benchmarks", args, made.hosts, cluster.kubeconfig, cluster.version, opts=inside)
 
         self.host_summary = pulumi.Output.all(

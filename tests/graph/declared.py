@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import importlib
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -130,6 +131,12 @@ class _Steps(mocks.Mocks):
             return json.dumps({"ca": {"crt": "c", "key": f"{SECRET} ca"}})
         if args.name.startswith("certificates-"):
             return json.dumps({"files": f"{SECRET} files", "kubeconfig": f"{SECRET} kubeconfig"})
+        if args.name == "artifacts":
+            request = json.loads(_unwrapped(args.inputs)["stdin"])
+            files = [{"name": f["name"], "sha256": f["sha256"], "proof": f["proof"]} for f in request["files"]]
+            return json.dumps({"list": hashlib.sha256(str(request).encode()).hexdigest()[:12], "files": files})
+        if args.name == "verify":
+            return f"{SECRET} kubeconfig"
         if args.name.startswith("workload-"):
             return json.dumps({"outcome": "good"})
         return self.identities.get(args.name, f"{args.name}-made-once")

@@ -22,7 +22,7 @@ SHAPES: list[dict[str, Any]] = [
 IDS = ["default", "nothing-measured", "single-host", "six-hosts"]
 
 LOCAL = re.compile(r'"\$STEP" (create|delete)( [A-Za-z0-9][A-Za-z0-9._/-]*)*')
-REMOTE = re.compile(r"/opt/litelab/([a-z]+)/scripts/([a-z-]+\.sh) (create|delete)")
+REMOTE = re.compile(r"/opt/litelab/([a-z0-9]+)/scripts/([a-z-]+\.sh) (create|delete)")
 
 
 @pytest.fixture(params=SHAPES, ids=IDS)

@@ -1,0 +1,63 @@
+"""K3s, by its own installer and units.
+
+The datastore is SQLite with one controller, embedded etcd with three. Agents join with tokens of their own, which end within the
+hour and are deleted when they have joined. By default the controller keeps workloads off by a taint and is a node all the same;
+``agentless: true`` leaves it without kubelet, which K3s calls experimental.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pulumi
+from pydantic import Field, model_validator
+
+from components.contract import Distribution, Host
+from components.installation import InstalledCluster, Traits, check, release
+from components.settings import LabSettings
+
+
+class K3sSettings(LabSettings):
+    """A lab of K3s."""
+
+    distribution: Literal["k3s"] = Field("k3s", description="The Kubernetes distribution")
+    agentless: bool = Field(
+        False, description="Experimental in K3s: a controller without kubelet, which is no node (--disable-agent)"
+    )
+
+    @model_validator(mode="after")
+    def _version_is_known(self) -> K3sSettings:
+        release(self)
+        return self
+
+    @model_validator(mode="after")
+    def _agentless_runs_no_pods(self) -> K3sSettings:
+        if self.agentless and self.controller_runs_workloads:
+            msg = "agentless and controllerRunsWorkloads exclude each other: without a kubelet a controller runs no pods; leave one out"
+            raise ValueError(msg)
+        return self
+
+
+def _nodes(args: K3sSettings, hosts: list[Host]) -> list[Host]:
+    return [h for h in hosts if h.role == "worker" or not args.agentless]
+
+
+TRAITS = Traits(
+    part="k3s",
+    ports=(6443, 6444, 10250, 10010, 10248, 10249, 10256),
+    memory_mib=1000,
+    nodes=_nodes,
+    values=lambda args: {"AGENTLESS": str(args.agentless).lower()},
+)
+
+
+class K3sCluster(InstalledCluster):
+    """A cluster of K3s on hosts that are given."""
+
+    def __init__(
+        self, name: str, args: K3sSettings, hosts: list[Host], opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("litelab:clusters:K3sCluster", name, TRAITS, args, hosts, opts)
+
+
+DISTRIBUTION = Distribution(K3sSettings, K3sCluster, check)

@@ -1,0 +1,115 @@
+# shellcheck shell=bash
+# Sourced by K3s's steps: where it is, how it is configured, how it is started.
+# Sources: docs.k3s.io (installation, air-gap, server and agent options), install.sh of the same release.
+# shellcheck source-path=SCRIPTDIR source=../shared/step.sh
+. "$(dirname "${BASH_SOURCE[0]}")/step.sh"
+
+K3S=/usr/local/bin/k3s
+CONFIG=/etc/rancher/k3s/config.yaml
+DATA=/var/lib/rancher/k3s
+# What this host has been brought to, written when it runs.
+RUNNING=$BASE/running
+
+kubectl() { "$K3S" kubectl --kubeconfig=/etc/rancher/k3s/k3s.yaml "$@"; }
+
+# put_program: the staged binary in its place; its own word for its version must be what the lab asks for.
+put_program() {
+  local staged says
+  staged=$(program k3s)
+  says=$("$staged" --version 2>&1 | awk 'NR == 1 { print $3 }')
+  [ "$says" = "$(staged_version)" ] ||
+    die "the artifact k3s says it is ${says:-no K3s}, and the lab asks for $(staged_version). Name the right file in the lab's file, or set version: $says."
+  cmp -s "$staged" "$K3S" || {
+    cp "$staged" "$K3S.new"
+    mv "$K3S.new" "$K3S"
+  }
+}
+
+# put_images: tars that K3s imports when it starts.
+put_images() {
+  mkdir -p "$DATA/agent/images"
+  rm -f "$DATA"/agent/images/litelab-*
+  local image
+  for image in "$BASE"/images/*.tar; do
+    [ -e "$image" ] || continue
+    ln "$image" "$DATA/agent/images/litelab-$(basename "$image")" 2>/dev/null ||
+      cp "$image" "$DATA/agent/images/litelab-$(basename "$image")"
+  done
+}
+
+# configure ROLE: config.yaml as its settings say. A server's token, when it joins, is in a file of its own.
+configure() {
+  local role=$1
+  mkdir -p "$(dirname "$CONFIG")" "$DATA/agent/etc/containerd"
+  {
+    echo "node-name: $NODE"
+    echo "node-ip: $ADDRESS"
+    echo "flannel-iface: $(interface_of "$ADDRESS")"
+    if is_container; then
+      echo 'kubelet-arg:'
+      # The disk and the swap are the machine's own: how full they are says nothing about the lab.
+      echo '  - eviction-hard=memory.available<100Mi,nodefs.available<1%,nodefs.inodesFree<1%,imagefs.available<1%'
+      echo '  - image-gc-high-threshold=100'
+      echo '  - image-gc-low-threshold=99'
+      echo '  - fail-swap-on=false'
+      # A host that is a container may not size the machine's connection table.
+      echo 'kube-proxy-arg: [conntrack-max-per-core=0, conntrack-min=0]'
+    fi
+    if [ "$role" = server ]; then
+      echo 'write-kubeconfig-mode: "0600"'
+      echo "tls-san: [$CONTROLLER_ADDRESSES]"
+      [ "$CONTROLLERS" = 1 ] || [ "$FIRST" != true ] || echo 'cluster-init: true'
+      [ "$ADDONS" != minimal ] || {
+        echo 'disable: [traefik, servicelb, local-storage, metrics-server]'
+        echo 'disable-helm-controller: true'
+      }
+      if [ "$AGENTLESS" = true ]; then
+        echo 'disable-agent: true'
+        echo 'egress-selector-mode: cluster'
+      elif [ "$RUNS_WORKLOADS" != true ]; then
+        echo 'node-taint: ["node-role.kubernetes.io/control-plane=true:NoSchedule"]'
+      fi
+    fi
+    if [ "$FIRST" != true ]; then
+      echo "server: https://${CONTROLLER_ADDRESSES%%,*}:6443"
+      echo "token-file: /etc/rancher/k3s/token"
+    fi
+  } >"$CONFIG.new"
+  chmod 600 "$CONFIG.new"
+  mv "$CONFIG.new" "$CONFIG"
+  # Sandboxes without CAP_SYS_RESOURCE can't lower an oom score. An import adds to K3s's own configuration of containerd.
+  if can_lower_oom; then
+    rm -f "$DATA/agent/etc/containerd/config-v3.toml.tmpl"
+  else
+    printf "version = 3\n[plugins.'io.containerd.cri.v1.runtime']\n  restrict_oom_score_adj = true\n" >/etc/rancher/k3s/containerd-oom.toml
+    printf 'imports = ["/etc/rancher/k3s/containerd-oom.toml"]\n{{ template "base" . }}\n' >"$DATA/agent/etc/containerd/config-v3.toml.tmpl"
+  fi
+}
+
+# install_unit ROLE: K3s's own installer makes the unit and the uninstaller; it downloads and starts nothing.
+install_unit() {
+  local log
+  log=$(INSTALL_K3S_SKIP_DOWNLOAD=true INSTALL_K3S_SKIP_START=true INSTALL_K3S_SKIP_SELINUX_RPM=true \
+    INSTALL_K3S_SELINUX_WARN=true sh "$(artifact install)" "$1" 2>&1) || die "K3s's installer failed. It said: $(printf '%s' "$log" | tail -n 3 | tr '\n' ' ')"
+}
+
+# start UNIT SECONDS: K3s's unit has no limit of its own, and with a wrong token it tries for ever.
+start() {
+  if timeout -k 5 "$2" systemctl restart "$1"; then
+    return
+  fi
+  local last
+  last=$(journal "$1")
+  systemctl stop --no-block "$1" || true
+  die "waited $2 s for $1 to start. Its journal ends:
+$last
+Look inside with 'make ssh HOST=$NODE'; run the same command again to go on."
+}
+
+mark_running() {
+  staged_version >"$RUNNING.new"
+  mv "$RUNNING.new" "$RUNNING"
+}
+
+# unit: what runs here.
+unit() { if [ -e /etc/systemd/system/k3s.service ]; then echo k3s; else echo k3s-agent; fi; }
