@@ -52,6 +52,8 @@ class Traits:
         workers_join_together: else one after another.
         nodes: which hosts are nodes of the cluster, as ``kubectl get nodes`` must show.
         values: further settings for its scripts, as ``KEY=VALUE`` in plain characters.
+        prepare_values: what ``prepare.sh`` is told, likewise.
+        prepare_s: how long that may take.
     """
 
     part: str
@@ -61,6 +63,8 @@ class Traits:
     workers_join_together: bool = True
     nodes: Callable[[Any, list[Host]], list[Host]] = lambda _, hosts: hosts
     values: Callable[[Any], Mapping[str, str]] = field(default=lambda _: {})
+    prepare_values: Callable[[Any], Mapping[str, str]] = field(default=lambda _: {})
+    prepare_s: int = 300
 
 
 def release(lab: LabSettings) -> pins.Release:
@@ -197,6 +201,8 @@ class InstalledCluster(pulumi.ComponentResource):
             self._scripts,
             "stage.sh",
             arguments=[host.name],
+            environment={"PREPARE_S": str(self._traits.prepare_s)},
+            stdin="".join(f"{key}={value}\n" for key, value in self._traits.prepare_values(self._args).items()),
             triggers=[host.identity],
             opts=self._after(*before, host=host),
         )

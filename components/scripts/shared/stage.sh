@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # stage.sh create|delete HOST, on the operator's machine: a distribution's files, images and scripts to a host, which is made
-# ready for it. Files that are there already are not copied again. At the end the distribution is taken off a living host.
+# ready for it; what prepare.sh is told there comes by standard input, PREPARE_S bounds it. Files that are there already are not copied again. At the end the distribution is taken off a living host.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=operator.sh
 . "$(dirname "${BASH_SOURCE[0]}")/operator.sh"
@@ -34,9 +34,11 @@ files() {
 }
 
 create() {
-  scripts
-  files
-  bounded_on 300 "$HOST" "$ON_HOST/scripts/prepare.sh" </dev/null
+  local told
+  told=$(cat)
+  scripts </dev/null
+  files </dev/null
+  printf '%s\n---\n' "$told" | bounded_on "${PREPARE_S:-300}" "$HOST" "$ON_HOST/scripts/prepare.sh"
 }
 
 delete() { bounded_on 300 "$HOST" "[ ! -x $ON_HOST/scripts/reset.sh ] || $ON_HOST/scripts/reset.sh" </dev/null; }

@@ -1,0 +1,58 @@
+"""MicroK8s: Canonical's distribution, a snap. Clusters are made of installed single nodes, which join one after another.
+
+Installed from the store's channel of the minor, at a revision when ``version`` names one, or from staged files.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pulumi
+from pydantic import Field, model_validator
+
+from components.contract import Distribution, Host
+from components.installation import InstalledCluster, Traits, check, release
+from components.settings import LabSettings
+
+API_PORT = 16443
+AGENT_PORT = 25000
+
+
+class Microk8sSettings(LabSettings):
+    """A lab of MicroK8s."""
+
+    distribution: Literal["microk8s"] = Field("microk8s", description="The Kubernetes distribution")
+    risk: Literal["stable", "candidate", "beta", "edge"] = Field(
+        "stable", description="The risk level of the store's channel; its track is the minor"
+    )
+
+    @model_validator(mode="after")
+    def _version_is_there(self) -> Microk8sSettings:
+        release(self)
+        return self
+
+
+TRAITS = Traits(
+    part="microk8s",
+    ports=(API_PORT, AGENT_PORT, 10250, 10257, 10259),
+    memory_mib=1000,
+    disk_mib=2500,
+    # A join restarts the datastore and the API server.
+    workers_join_together=False,
+    values=lambda args: {"RISK": args.risk},
+    prepare_values=lambda args: {"ADDONS": args.addons, "RISK": args.risk},
+    # The snap is downloaded there.
+    prepare_s=900,
+)
+
+
+class Microk8sCluster(InstalledCluster):
+    """A cluster of MicroK8s on hosts that are given; every host is a node, and a controller without workloads is tainted."""
+
+    def __init__(
+        self, name: str, args: Microk8sSettings, hosts: list[Host], opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("litelab:clusters:Microk8sCluster", name, TRAITS, args, hosts, opts)
+
+
+DISTRIBUTION = Distribution(Microk8sSettings, Microk8sCluster, check)

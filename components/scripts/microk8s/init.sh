@@ -1,0 +1,35 @@
+#!/bin/bash
+# init.sh create, on the first controller: its MicroK8s is up, under the lab's address, and asks who may do what.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=../shared/step.sh
+. "$(dirname "$0")/step.sh"
+# shellcheck source-path=SCRIPTDIR source=microk8s.sh
+. "$(dirname "$0")/microk8s.sh"
+
+# MicroK8s takes the address of the default route; joining nodes are told to take theirs when this one does.
+node_address() {
+  local link found
+  link=$(ip -4 route show default | awk '{ for (i = 1; i < NF; i++) if ($i == "dev") { print $(i + 1); exit } }')
+  found=$(ip -o -4 addr show dev "${link:-lo}" | awk '{ sub(/\/.*/, "", $4); print $4; exit }')
+  if [ "$found" = "$ADDRESS" ] || grep -qxF -- "--node-ip=$ADDRESS" "$DATA/args/kubelet"; then return; fi
+  interface_of "$ADDRESS" >/dev/null
+  sed -i '/^--node-ip=/d' "$DATA/args/kubelet"
+  echo "--node-ip=$ADDRESS" >>"$DATA/args/kubelet"
+  start_unit "$UNIT" 120
+}
+
+create() {
+  read_input
+  node_address
+  wait_ready
+  wait_for "the API server to be ready" 90 "$UNIT" kubectl get --raw '/readyz?verbose=false'
+  if [ "$ADDONS" = minimal ] && ! grep -qE -- '^--authorization-mode=.*RBAC' "$DATA/args/kube-apiserver"; then
+    die "MicroK8s was installed without RBAC, though addons is minimal: another launch configuration came first. Remove /etc/microk8s.yaml and /root/snap/microk8s/common/.microk8s.yaml on the host, and 'pulumi up --replace' its stage step."
+  fi
+  step_done init
+}
+
+case ${1:-} in
+create) create ;;
+*) die "usage: init.sh create" ;;
+esac

@@ -1,0 +1,145 @@
+# shellcheck shell=bash
+# Sourced, after step.sh, by MicroK8s' steps on a host: its places, its snap, when it is ready.
+# Sources: canonical/microk8s (snap/hooks/install, microk8s-resources/wrappers, scripts/wrappers/{add_token,join,status,remove_node}.py,
+# tests/libs/airgap.sh) and its cluster agent (pkg/api/v2/join.go, pkg/k8sinit).
+# shellcheck disable=SC2034 # its variables are for the scripts that source it
+
+# /snap/bin is on no PATH but a login shell's.
+MICROK8S=/snap/bin/microk8s
+DATA=/var/snap/microk8s/current
+COMMON=/var/snap/microk8s/common
+UNIT=snap.microk8s.daemon-kubelite
+AGENT_PORT=25000
+API_PORT=16443
+TAINT=node-role.kubernetes.io/control-plane
+
+kubectl() { timeout -k 5 60 "$MICROK8S" kubectl "$@"; }
+# A worker's wrapper refuses; the snap's own program does not.
+own_kubectl() { timeout -k 5 60 /snap/microk8s/current/kubectl --kubeconfig="$DATA/credentials/kubelet.config" "$@"; }
+
+# one_line TEXT: its last words, without what must not be read.
+one_line() { printf '%s' "$1" | tail -n 4 | tr '\n' ' ' | cut -c1-600; }
+
+# snap_do WHAT SECONDS ARGUMENTS...: snapd takes one change a snap at a time; who comes second waits for the first.
+snap_do() {
+  local what=$1 limit=$2 deadline=$((SECONDS + $2)) last code
+  shift 2
+  while :; do
+    code=0
+    last=$(timeout -k 5 "$((deadline - SECONDS + 1))" snap "$@" 2>&1 </dev/null) || code=$?
+    [ "$code" -ne 0 ] || return 0
+    case $last in
+    *'change in progress'* | *'too early for operation'* | *'device not yet seeded'*)
+      [ "$SECONDS" -lt "$deadline" ] || die "waited $limit s to $what; snapd is still busy: $(one_line "$last"). 'snap changes' and 'snap tasks --last=install' on the host show with what; run the same command again when it has ended."
+      sleep 1
+      ;;
+    *'unable to contact snap store'* | *'cannot contact snap store'* | *'dial tcp'*)
+      die "snapd could not $what, for it does not reach its store: $(one_line "$last"). Give hosts a way out (hosts: {internet: true}), or name the snaps as files in the lab's file (artifacts: microk8s, microk8s-assert, core22, core22-assert)."
+      ;;
+    *)
+      [ "$SECONDS" -lt "$deadline" ] || die "waited $limit s for snapd to $what. Its last words: $(one_line "$last"). 'snap changes' on the host shows how far it is; run the same command again, which waits for it."
+      die "snapd could not $what: $(one_line "$last"). 'journalctl -u snapd' and 'snap changes' on the host say more."
+      ;;
+    esac
+  done
+}
+
+has_snap() { snap list "$1" >/dev/null 2>&1; }
+# snap_version: version and revision of the MicroK8s that is installed.
+snap_version() { snap list microk8s 2>/dev/null | awk 'NR == 2 { print $2, $3 }'; }
+
+# satisfies WANTED: whether the installed snap is that. WANTED is vMAJOR.MINOR (any of its channel), vMAJOR.MINOR.PATCH, or that with +revNUMBER.
+satisfies() {
+  local version revision wanted=${1%%+rev*} number=''
+  [[ $1 != *+rev* ]] || number=${1##*+rev}
+  read -r version revision <<<"$(snap_version)"
+  if [ -n "$number" ]; then
+    [[ $version == "$wanted" && $revision == "$number" ]]
+  else
+    [[ $version == "$wanted" || $version == "$wanted".* ]]
+  fi
+}
+
+# channel WANTED: where the store has it.
+channel() { printf '%s/%s\n' "$(printf %s "${1#v}" | cut -d. -f1,2)" "${RISK:-stable}"; }
+
+# install_file NAME ARGUMENTS...: a staged snap; by its assertion, if that was staged too.
+install_file() {
+  local name=$1 file assertion=$BASE/files/$1-assert
+  shift
+  file=$(artifact "$name")
+  if [ -r "$assertion" ]; then
+    snap_do "take the assertion of $name" 60 ack "$assertion"
+    snap_do "install $name from $file" 600 install "$file" "$@"
+  else
+    snap_do "install $name from $file" 600 install "$file" --dangerous "$@"
+  fi
+}
+
+# install_wanted: installs MicroK8s as the staged list says, or brings it there.
+install_wanted() {
+  local wanted verb=install
+  wanted=$(staged_version)
+  local options=("--channel=$(channel "$wanted")")
+  [[ $wanted != *+rev* ]] || options+=("--revision=${wanted##*+rev}")
+  if [ -r "$BASE/files/microk8s" ]; then
+    install_file microk8s --classic
+  else
+    if has_snap microk8s; then verb=refresh; else options+=(--classic); fi
+    snap_do "$verb MicroK8s ${options[*]}" 600 "$verb" microk8s "${options[@]}"
+  fi
+  satisfies "$wanted" || die "the lab's file asks for MicroK8s $wanted, and this host got $(snap_version). $(
+    [ -r "$BASE/files/microk8s" ] && echo 'The staged snap is another version: correct version or artifacts.' ||
+      echo "The channel $(channel "$wanted") has moved on: add the revision to version, as in v1.34.4+rev8511 ('snap info microk8s' lists what there is), or leave version out."
+  )"
+  # Else snapd would replace MicroK8s in the middle of a measurement.
+  snap_do "hold MicroK8s' refreshes" 60 refresh --hold microk8s
+}
+
+# Read when the snap is installed, and never again.
+launch_config() {
+  mkdir -p "$COMMON"
+  if [ "$ADDONS" = vendor ]; then
+    rm -f "$COMMON/.microk8s.yaml"
+    return
+  fi
+  # Out of the box everybody is allowed everything; the other distributions have RBAC.
+  cat >"$COMMON/.microk8s.yaml" <<'YAML'
+version: 0.1.0
+extraKubeAPIServerArgs:
+  --authorization-mode: RBAC,Node
+extraKubeletArgs:
+  --cluster-domain: cluster.local
+  --cluster-dns: 10.152.183.10
+addons:
+  - name: dns
+YAML
+}
+
+bases() { # what the snap stands on, when there is no store to get it from; what we add goes again at the end
+  local name
+  for name in snapd core22; do
+    if [ -r "$BASE/files/$name" ] && ! has_snap "$name"; then
+      install_file "$name"
+      echo "$name" >>/var/lib/litelab/microk8s.bases
+    fi
+  done
+}
+
+# install_fresh: MicroK8s on a host without. Needs ADDONS and RISK.
+install_fresh() {
+  launch_config
+  mkdir -p "$COMMON/sideload"
+  cp "$BASE"/images/*.tar "$COMMON/sideload/"
+  bases
+  install_wanted
+}
+
+# wait_ready: the node's own MicroK8s, whose own wait has no end by default.
+wait_ready() {
+  local last
+  last=$(timeout -k 5 330 "$MICROK8S" status --wait-ready --timeout 300 2>&1) ||
+    die "waited 300 s for MicroK8s to be ready ('microk8s status --wait-ready'). Last state: $(one_line "$last") Nodes: $(one_line "$(kubectl get nodes --no-headers 2>&1)") $UNIT is $(systemctl is-active "$UNIT"), and its journal ends:
+$(journal "$UNIT")
+'microk8s inspect' on the host collects more; without a way out, images must be staged (images:). Run the same command again to go on."
+}
