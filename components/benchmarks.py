@@ -31,6 +31,7 @@ class Benchmarks(pulumi.ComponentResource):
         name: str,
         args: LabSettings,
         hosts: list[Host],
+        facts: pulumi.Output[dict[str, Any]],
         kubeconfig: pulumi.Output[str],
         version: str,
         opts: pulumi.ResourceOptions | None = None,
@@ -39,23 +40,18 @@ class Benchmarks(pulumi.ComponentResource):
         stack = pulumi.get_stack()
         scripts = publish("benchmark", stack, dry_run=pulumi.runtime.is_dry_run())
         inside = pulumi.ResourceOptions(parent=self)
+        described = _hosts(args, hosts, facts, version)
         access = local_step(
             "access",
             scripts,
             "access.py",
-            stdin=pulumi.Output.secret(
-                pulumi.Output.json_dumps({"kubeconfig": kubeconfig, "hosts": _hosts(args, hosts, version)})
-            ),
+            stdin=pulumi.Output.secret(pulumi.Output.json_dumps({"kubeconfig": kubeconfig, "hosts": described})),
             secret=True,
             opts=inside,
         )
         # What was measured on another cluster, on hosts made otherwise or made anew, says nothing of this lab.
         measured_on = pulumi.Output.json_dumps(
-            {
-                "kubeconfig": kubeconfig,
-                "facts": _hosts(args, hosts, version)["facts"],
-                "hosts": [h.identity for h in hosts],
-            }
+            {"kubeconfig": kubeconfig, "facts": described["facts"], "hosts": [h.identity for h in hosts]}
         ).apply(_short_digest)
         before: pulumi.Resource = access
         summaries: dict[str, pulumi.Output[Any]] = {}
@@ -76,22 +72,23 @@ class Benchmarks(pulumi.ComponentResource):
         self.register_outputs({"resultsDir": self.results_dir})
 
 
-def _hosts(args: LabSettings, hosts: list[Host], version: str) -> dict[str, Any]:
+def _hosts(args: LabSettings, hosts: list[Host], facts: pulumi.Output[dict[str, Any]], version: str) -> dict[str, Any]:
+    settings = {
+        "distribution": args.distribution,
+        "version": version,
+        "addons": args.addons,
+        "controllers": args.controllers,
+        "cpus": args.hosts.cpus,
+        "memoryMib": args.hosts.memory_mib,
+        "controllerRunsWorkloads": args.controller_runs_workloads,
+        "internet": args.hosts.internet,
+        **args.hosts.facts(),
+    }
     return {
         "schemaVersion": 1,
         "kind": args.hosts.kind,
         "stack": pulumi.get_stack(),
-        "facts": {
-            "distribution": args.distribution,
-            "version": version,
-            "addons": args.addons,
-            "controllers": args.controllers,
-            "cpus": args.hosts.cpus,
-            "memoryMib": args.hosts.memory_mib,
-            "controllerRunsWorkloads": args.controller_runs_workloads,
-            "internet": args.hosts.internet,
-            **args.hosts.facts(),
-        },
+        "facts": facts.apply(lambda known: {**settings, **known}),
         "hosts": [
             {"name": h.name, "role": h.role, "address": h.address, "port": h.ssh.port, "user": h.ssh.user}
             for h in hosts

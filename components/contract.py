@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import pulumi
 from pulumi_command import remote
@@ -25,18 +25,24 @@ class Ssh:
     private_key: pulumi.Output[str]
     host_key: pulumi.Output[str]
 
+    @property
+    def sudo(self) -> str:
+        """What stands before a command that root must run: nothing for root, else ``sudo -n`` and a space."""
+        return "" if self.user == "root" else "sudo -n "
+
 
 @dataclass(frozen=True)
 class Host:
     """One host of a lab.
 
     Attributes:
-        name: its hostname, ``host-1`` and so on.
+        name: what the lab calls it, ``host-1`` and so on; where its hostname is another, ``/var/lib/litelab/name`` on it has this one.
         role: ``controller`` or ``worker``.
         address: its IPv4 address between the hosts, known once it is made.
         ssh: how to log in.
         identity: new whenever the host is made anew, so that what is on it is installed again.
-        made: the resource that makes it; what is on the host goes with it.
+        made: the resource that makes it, or takes it for the lab.
+        lives_on: it is there after the lab, so what was installed on it must be removed from it.
     """
 
     name: str
@@ -45,6 +51,12 @@ class Host:
     ssh: Ssh
     identity: pulumi.Output[str]
     made: pulumi.Resource
+    lives_on: bool = False
+
+    @property
+    def gone_with(self) -> pulumi.Resource | None:
+        """For ``deleted_with``: whose removal takes along all that is on the host; None where each step must undo its own."""
+        return None if self.lives_on else self.made
 
     @property
     def connection(self) -> remote.ConnectionArgs:
@@ -64,9 +76,14 @@ class Hosts(Protocol):
     """The component of a host kind: makes the hosts and the network between them.
 
     It also leaves ``ssh_config`` in the stack's run folder, with each host by its name: ``ssh -F ssh_config host-1``.
+
+    Attributes:
+        hosts: one a role, in that order.
+        facts: what results must carry of the hosts beside their settings; a key of the settings' own name replaces it.
     """
 
     hosts: list[Host]
+    facts: pulumi.Output[dict[str, Any]]
 
 
 class Cluster(Protocol):

@@ -165,7 +165,7 @@ class InstalledCluster(pulumi.ComponentResource):
 
     def _after(self, *steps: pulumi.Resource, host: Host | None = None) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(
-            parent=self, depends_on=list(steps), deleted_with=host.made if host is not None else None
+            parent=self, depends_on=list(steps), deleted_with=host.gone_with if host is not None else None
         )
 
     def _artifacts(self, wanted: pins.Release) -> local.Command:

@@ -26,7 +26,9 @@ class Lab(pulumi.ComponentResource):
         distribution.check(args)
         made = registry.host_kind(args.hosts.kind).component("hosts", args.hosts, roles, inside)
         cluster = distribution.component("cluster", args, made.hosts, inside)
-        measured = Benchmarks("benchmarks", args, made.hosts, cluster.kubeconfig, cluster.version, opts=inside)
+        measured = Benchmarks(
+            "benchmarks", args, made.hosts, made.facts, cluster.kubeconfig, cluster.version, opts=inside
+        )
 
         self.host_summary = pulumi.Output.all(
             *[{"name": h.name, "role": h.role, "address": h.address, "kind": args.hosts.kind} for h in made.hosts]

@@ -122,7 +122,7 @@ def remote_step(
     triggers: Sequence[Any] = (),
     opts: pulumi.ResourceOptions | None = None,
 ) -> remote.Command:
-    """A script on a host, where the part's ``stage`` step put it: ``SCRIPT create``, and ``SCRIPT delete`` if it has one.
+    """A script that root runs on a host, where the part's ``stage`` step put it: ``SCRIPT create``, and ``SCRIPT delete`` if it has one.
 
     Standard input carries settings and secrets. Output is kept secret and off the console.
     """
@@ -130,8 +130,8 @@ def remote_step(
     return remote.Command(
         name,
         connection=host.connection,
-        create=f"{path} create",
-        delete=f"{path} delete" if delete else None,
+        create=f"{host.ssh.sudo}{path} create",
+        delete=f"{host.ssh.sudo}{path} delete" if delete else None,
         stdin=stdin,
         triggers=[scripts.digest, host.identity, *triggers],
         logging=remote.Logging.NONE,
@@ -139,7 +139,7 @@ def remote_step(
         opts=pulumi.ResourceOptions.merge(
             pulumi.ResourceOptions(
                 delete_before_replace=True,
-                deleted_with=host.made,
+                deleted_with=host.gone_with,
                 additional_secret_outputs=["stdout", "stderr"],
             ),
             opts,

@@ -71,7 +71,7 @@ class UpstreamCluster(pulumi.ComponentResource):
         self.version = VERSION
 
         def options(*after: pulumi.Resource, host: Host | None = None) -> pulumi.ResourceOptions:
-            gone_with = host.made if host else None
+            gone_with = host.gone_with if host else None
             return pulumi.ResourceOptions(parent=self, depends_on=list(after), deleted_with=gone_with)
 
         ca = local_step(

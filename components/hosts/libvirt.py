@@ -260,10 +260,12 @@ class LibvirtHosts(pulumi.ComponentResource):
 
     Attributes:
         hosts: controllers first, each reachable by ssh once its resource is made.
+        facts: none beside the settings'.
         prefix: first three numbers of the lab's /24.
     """
 
     hosts: list[Host]
+    facts: pulumi.Output[dict[str, Any]]
     prefix: pulumi.Output[str]
 
     def __init__(
@@ -280,6 +282,7 @@ class LibvirtHosts(pulumi.ComponentResource):
         self._scripts = scripts
         self._uri = {"LIBVIRT_DEFAULT_URI": args.uri}
         inside = pulumi.ResourceOptions(parent=self)
+        self.facts = pulumi.Output.from_input({})
         # What a host is given must not tell how many there are: a host more would replace all.
         keys = local_step("keys", scripts, "keys.py", arguments=["client"], secret=True, opts=inside)
         client: pulumi.Output[dict[str, str]] = pulumi.Output.secret(keys.stdout.apply(json.loads))

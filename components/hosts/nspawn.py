@@ -10,7 +10,7 @@ import ipaddress
 import json
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pulumi
 from pulumi_command import local
@@ -113,10 +113,12 @@ class NspawnHosts(pulumi.ComponentResource):
 
     Attributes:
         hosts: controllers first, each reachable by ssh once its resource is made.
+        facts: none; hosts are as their settings say.
         prefix: first three numbers of the lab's /24.
     """
 
     hosts: list[Host]
+    facts: pulumi.Output[dict[str, Any]]
     prefix: pulumi.Output[str]
 
     def __init__(
@@ -141,6 +143,7 @@ class NspawnHosts(pulumi.ComponentResource):
             opts=inside,
         )
         self.prefix = network.stdout
+        self.facts = pulumi.Output.from_input({})
         self.hosts = []
         for number, role in enumerate(roles, start=1):
             host = f"host-{number}"

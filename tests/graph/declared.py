@@ -125,6 +125,14 @@ class _Steps(mocks.Mocks):
         if args.name.startswith("host-"):
             identity = self.identities.get(args.name, f"{args.name}-made-once")
             return json.dumps({"identity": identity, "hostKey": f"ssh-ed25519 {args.name.upper().replace('-', '')}"})
+        if args.name.startswith("facts-"):
+            number = args.name[-1]
+            address = _unwrapped(args.inputs)["environment"]["ADDRESS"].partition(":")[0]
+            facts = {"address": address, "machineId": f"machine-{number}"}
+            return json.dumps({**facts, "hostKey": f"ssh-ed25519 LEARNED{number}"})
+        if args.name == "alike":
+            facts = {"cpus": 4, "memoryMib": 3900, "cgroups": "v2"}
+            return json.dumps({**facts, "alike": False, "differences": ["kernel: host-1 a, host-2 b"]})
         if args.name == "network":
             return "10.87.3"
         if args.name == "ca":

@@ -3,6 +3,9 @@
 # shellcheck disable=SC2034 # its variables are for the scripts that source it
 # A script lives in RUN/<part>-<hash>/.
 
+# shellcheck source-path=SCRIPTDIR source=root.sh
+. "$(dirname "${BASH_SOURCE[0]}")/root.sh"
+
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 RUN=$(cd "$here/.." && pwd -P)
 PART=$(basename "$here" | sed 's/-[0-9a-f]*$//')
@@ -16,14 +19,14 @@ die() { # die HOST TEXT
 
 say() { printf '%s\n' "$*" >&2; }
 
-# on HOST COMMAND...: a command on a host; its standard input is the caller's.
-on() { ssh -F "$RUN/ssh_config" "$@"; }
+# on HOST COMMAND: a command that root runs on a host; its standard input is the caller's.
+on() { ssh -F "$RUN/ssh_config" "$1" "$(by_root "$RUN/ssh_config" "$1" "$2")"; }
 
 # bounded_on SECONDS HOST COMMAND: as on, ended when it takes too long.
 bounded_on() {
   local limit=$1 host=$2 code=0
   shift 2
-  timeout -k 5 "$limit" ssh -F "$RUN/ssh_config" "$host" "$@" || code=$?
+  timeout -k 5 "$limit" ssh -F "$RUN/ssh_config" "$host" "$(by_root "$RUN/ssh_config" "$host" "$*")" || code=$?
   [ "$code" -ne 124 ] || say "error: host $host: '${*: -1}' had not ended after $limit s, and the connection was given up. Run the same command again to go on."
   return "$code"
 }

@@ -4,8 +4,11 @@
 
 # Where stage put the part: its programs, images and scripts.
 BASE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
-NODE=$(hostname)
+# What the lab calls it, where that is not its hostname.
+NODE=$(cat /var/lib/litelab/name 2>/dev/null || hostname)
 export PATH=$BASE/links:$BASE/bin:$PATH
+# Not below root's home, which a living host's root may use.
+export KUBECACHEDIR=/run/litelab/kubectl
 export GOMAXPROCS="${GOMAXPROCS:-2}"
 
 say() { printf '%s\n' "$*" >&2; }

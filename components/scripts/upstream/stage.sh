@@ -2,6 +2,8 @@
 # stage.sh create|delete HOST, on the operator's machine: copies upstream Kubernetes and these scripts to a host, and
 # makes the host ready for a kubelet. What is there already is not copied again.
 set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=../shared/root.sh
+. "$(dirname "${BASH_SOURCE[0]}")/root.sh"
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 RUN=$(cd "$here/.." && pwd -P)
@@ -13,7 +15,7 @@ die() {
   exit 1
 }
 
-on_host() { ssh -F "$RUN/ssh_config" "$HOST" "$@"; }
+on_host() { ssh -F "$RUN/ssh_config" "$HOST" "$(by_root "$RUN/ssh_config" "$HOST" "$1")"; }
 
 create() {
   [ -r "$ARTIFACTS/manifest.json" ] || die "$ARTIFACTS has no manifest.json, so Kubernetes was not built. Run 'make setup', which builds it."

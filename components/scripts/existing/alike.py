@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""``alike.py create``: whether hosts can be compared.
+
+Standard input: ``{HOST: facts}``, as ``facts.py`` prints them. Environment: ``ALLOW_DIFFERENT``, true or false. Prints ``{"cpus",
+"memoryMib", "alike", "differences", "cgroups"}`` for the results; without leave, hosts that differ are an error that names how.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+SAME = ("os", "kernel", "architecture", "cpuModel", "cpus", "cgroups", "systemd", "virtualization", "fileSystem")
+NEARLY_SAME = {"memoryMib": 0.02, "diskMib": 0.05}
+"""Shares by which machines of one size may differ."""
+
+Facts = Mapping[str, Any]
+
+
+def twice(hosts: Mapping[str, Facts]) -> list[str]:
+    """Names of hosts that are one machine, or clones that share an identity; empty when there are none."""
+    ids = [facts["machineId"] for facts in hosts.values()]
+    return [name for name, facts in hosts.items() if ids.count(facts["machineId"]) > 1]
+
+
+def differences(hosts: Mapping[str, Facts]) -> list[str]:
+    """In what hosts differ, one text a fact: ``cpus: host-1 2, host-3 4``."""
+    found = []
+    first = next(iter(hosts.values()))
+    for key in (*SAME, *NEARLY_SAME):
+        share = NEARLY_SAME.get(key, 0.0)
+        if share:
+            values = [facts[key] for facts in hosts.values()]
+            differ = max(values) - min(values) > share * max(values)
+        else:
+            differ = any(facts[key] != first[key] for facts in hosts.values())
+        if differ:
+            found.append(f"{key}: " + ", ".join(f"{name} {facts[key] or 'unknown'}" for name, facts in hosts.items()))
+    return found
+
+
+def main(arguments: list[str]) -> int:
+    """Run one subcommand; ``delete`` has nothing to undo."""
+    if arguments == ["delete"]:
+        return 0
+    if arguments != ["create"]:
+        print("usage: alike.py create|delete", file=sys.stderr)
+        return 2
+    hosts: dict[str, Facts] = json.load(sys.stdin)
+    same = twice(hosts)
+    if same:
+        print(
+            f"error: {' and '.join(same)} have one machine id, so they are one machine by several addresses, or clones: name each machine "
+            "once in hosts.addresses, and give clones an id of their own (rm /etc/machine-id; systemd-machine-id-setup). Nothing was changed on them.",
+            file=sys.stderr,
+        )
+        return 1
+    found = differences(hosts)
+    if found and os.environ["ALLOW_DIFFERENT"] != "true":
+        print(
+            f"error: the hosts are not alike, so what is measured on them can't be compared: {'; '.join(found)}. Take hosts that are, or set "
+            "hosts.allowDifferent to true: results then carry the mark. Nothing was changed on them.",
+            file=sys.stderr,
+        )
+        return 1
+    print(
+        json.dumps(
+            {
+                "cpus": min(facts["cpus"] for facts in hosts.values()),
+                "memoryMib": min(facts["memoryMib"] for facts in hosts.values()),
+                "cgroups": "/".join(sorted({facts["cgroups"] for facts in hosts.values()})),
+                "alike": not found,
+                "differences": found,
+            }
+        )
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

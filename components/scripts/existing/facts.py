@@ -1,0 +1,382 @@
+#!/usr/bin/env python3
+"""``facts.py create|delete HOST``: how a host is reached, then what it is.
+
+Environment: ``ADDRESS`` (host:port), ``LOGIN``, ``KEY`` (path of the private key), ``CPUS`` and ``MEMORY_MIB`` (the least that it must
+have), ``AUTHORITY`` (true: its key is known by an authority alone). Standard input: lines of known_hosts. Writes the host's part of the stack's ``ssh_config``, asks the host as root (``probe.sh``),
+and prints its facts as JSON. ``delete`` takes the part away again. What hinders a lab is one paragraph with every reason and its cure.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import re
+import secrets
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+RUN = HERE.parent
+STACK = RUN.name
+
+ANSWER_LIMIT_S = 60.0
+CLOCK_LIMIT_S = 5.0
+"""More than a busy machine takes to read an answer, far less than what certificates forgive (5 minutes)."""
+KERNEL_SHARE = 0.1
+"""Of a machine's memory, what the kernel may keep from MemTotal."""
+DISK_FREE_MIB = 2048
+"""An ``upstream`` host takes about 1.2 GiB."""
+CONTROLLERS = ("cpu", "memory", "pids")
+
+COMMON = """\
+Host *
+  IdentitiesOnly yes
+  IdentityAgent none
+  ForwardAgent no
+  UserKnownHostsFile {run}/known_hosts
+  GlobalKnownHostsFile /dev/null
+  StrictHostKeyChecking yes
+  UpdateHostKeys no
+  BatchMode yes
+  ConnectTimeout 10
+  ServerAliveInterval 15
+"""
+
+WRONG_HOST_KEY = (
+    "it shows a host key that hosts.hostKeys does not have. Compare it with /etc/ssh/ssh_host_*_key.pub on the host, and correct "
+    "hosts.hostKeys only if you know why it is another one"
+)
+WRONG_KEY = (
+    "it refuses the user {user} with the key {key}. Put the key's public half into ~{user}/.ssh/authorized_keys there"
+)
+OPEN_KEY = "ssh refuses the key {key}, for others can read it: chmod 600 {key}"
+NO_ANSWER = "nothing answers there. 'ssh -p {port} {user}@{host}' from this machine must work; see to its address, its sshd and its firewall"
+WHY = (
+    (r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key verification failed|No .* host key is known", WRONG_HOST_KEY),
+    (r"UNPROTECTED PRIVATE KEY", OPEN_KEY),
+    (r"Permission denied", WRONG_KEY),
+    (r"timed out|No route|refused|Could not resolve|unreachable", NO_ANSWER),
+)
+NO_SUDO = (
+    "the user {user} may not use sudo there without a password. As root on it: "
+    "echo '{user} ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/litelab && chmod 440 /etc/sudoers.d/litelab"
+)
+
+
+class RefusedError(Exception):
+    """The host can't be used; the message says why and how to mend it."""
+
+
+@dataclass
+class Facts:
+    """What a host said of itself: the last value of a key, and all values of those that repeat."""
+
+    values: dict[str, str] = field(default_factory=dict)
+    addresses: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    carries: list[tuple[str, str]] = field(default_factory=list)
+    clock_offset_s: float = 0.0
+
+    def number(self, key: str) -> int:
+        """A value that is a whole number; 0 when the host did not know it."""
+        return int(self.values.get(key) or 0)
+
+
+def parse(lines: Iterator[tuple[str, float]]) -> Facts:
+    """Facts from ``probe.sh``'s lines, each with this machine's clock (seconds) at its arrival."""
+    facts = Facts()
+    for line, arrived_s in lines:
+        key, _, value = line.rstrip("\n").partition("=")
+        match key:
+            case "address":
+                facts.addresses.append(value)
+            case "missing":
+                facts.missing.append(value)
+            case "carries":
+                what, _, cure = value.partition("|")
+                facts.carries.append((what, cure))
+            case "clockNs":
+                facts.clock_offset_s = int(value) / 1e9 - arrived_s
+            case _:
+                facts.values[key] = value
+    return facts
+
+
+def problems(facts: Facts, own: str, address: str, cpus: int, memory_mib: int, architecture: str) -> list[str]:
+    """Why a host can't be of a lab, each with its cure.
+
+    Args:
+        facts: what it said.
+        own: the lab's id.
+        address: where ssh reaches it.
+        cpus: the least number of processors.
+        memory_mib: the least memory.
+        architecture: what set-up builds for.
+    """
+    found = []
+    value = facts.values
+    if value.get("init") != "systemd":
+        found.append(f"its first process is {value.get('init')}, and labs need systemd")
+    if value.get("architecture") != architecture:
+        found.append(f"it is {value.get('architecture')}, and set-up builds for {architecture}, which this machine is")
+    if facts.number("cpus") < cpus:
+        found.append(f"it has {facts.number('cpus')} processors, and hosts.cpus asks for {cpus} at least")
+    if facts.number("memoryMib") < memory_mib * (1 - KERNEL_SHARE):
+        found.append(
+            f"it has {facts.number('memoryMib')} MiB of memory, and hosts.memoryMib asks for {memory_mib} at least"
+        )
+    if value.get("lab") not in (own, "", None):
+        found.append(
+            f"the lab {value['lab']} uses it: destroy that lab where it was made, or, if it is gone for good, run as root on the host: "
+            "for r in /opt/litelab/*/scripts/reset.sh; do $r; done; rm -rf /opt/litelab /var/lib/litelab"
+        )
+    elif value.get("lab") != own:
+        if facts.number("diskFreeMib") < DISK_FREE_MIB:
+            found.append(
+                f"{facts.number('diskFreeMib')} MiB are free below /var/lib, and a lab needs {DISK_FREE_MIB}: free some"
+            )
+        found += [f"it carries {what}; to clear it, as root on the host: {cure}" for what, cure in facts.carries]
+    if facts.number("swap") > 0:
+        found.append("it swaps, which kubelets refuse: swapoff -a, and take the line out of /etc/fstab")
+    if facts.missing:
+        found.append(
+            f"it lacks {', '.join(facts.missing)}: install the packages that have them (iproute2, iptables, util-linux, zstd)"
+        )
+    absent = [name for name in CONTROLLERS if name not in value.get("controllers", "").split()]
+    if absent:
+        found.append(
+            f"its kernel has no cgroup controller {', '.join(absent)}: add cgroup_enable={absent[0]} to the kernel's command line and reboot"
+        )
+    if abs(facts.clock_offset_s) > CLOCK_LIMIT_S:
+        ahead = "ahead of" if facts.clock_offset_s > 0 else "behind"
+        found.append(
+            f"its clock is {abs(facts.clock_offset_s):.0f} s {ahead} this machine's: set both by NTP (timedatectl set-ntp true)"
+        )
+    if address not in facts.addresses:
+        found.append(
+            f"none of its own addresses ({', '.join(facts.addresses) or 'none'}) is {address}, at which ssh reaches it: hosts.addresses must "
+            "be the hosts' own, by which they reach each other, not those of a NAT before them"
+        )
+    return found
+
+
+def lab_id() -> str:
+    """Whose a host is: stack, a number made once, operator's machine. To be called under ``config_lock``."""
+    path = RUN / "lab.id"
+    if not path.exists():
+        write(path, f"{STACK}-{secrets.token_hex(3)}@{re.sub('[^A-Za-z0-9.-]', '', socket.gethostname())}\n")
+    return path.read_text(encoding="utf-8").strip()
+
+
+@contextmanager
+def config_lock() -> Iterator[None]:
+    """Hosts are asked side by side, and all are in one ``ssh_config``."""
+    (RUN / "hosts").mkdir(parents=True, exist_ok=True)
+    with (RUN / "hosts" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def write(path: Path, text: str) -> None:
+    """Replace a file by one of mode 0600 that holds ``text``."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    temporary.replace(path)
+
+
+def assemble() -> None:
+    """``ssh_config`` from the parts that there are; without any, nothing of it stays."""
+    parts = sorted((RUN / "hosts").glob("host-*.ssh"), key=lambda path: int(path.stem.removeprefix("host-")))
+    if not parts:
+        for name in ("ssh_config", "known_hosts", "steps.jsonl", "lab.id"):
+            (RUN / name).unlink(missing_ok=True)
+        return
+    head = f"# Made with the lab; 'make ssh STACK={STACK} HOST=host-1' and ssh -F use it.\n"
+    write(RUN / "ssh_config", head + "".join(p.read_text(encoding="utf-8") for p in parts) + COMMON.format(run=RUN))
+
+
+def ssh(name: str, *options: str) -> list[str]:
+    """The start of an ssh command to a host."""
+    return ["ssh", "-F", str(RUN / "ssh_config"), *options, name]
+
+
+def explain(said: str, where: Mapping[str, str]) -> str:
+    """What ssh's own last words mean here."""
+    last = " ".join(said.split())[-300:].rstrip(".")
+    for pattern, why in WHY:
+        if re.search(pattern, said):
+            return f"{why.format(**where)}. ssh said: {last}"
+    return f"ssh failed: {last or 'without a word'}"
+
+
+def run(name: str, command: str, where: Mapping[str, str], stdin: str = "") -> str:
+    """Standard output of a command on a host.
+
+    Raises:
+        RefusedError: it could not be reached, or the command failed.
+    """
+    try:
+        done = subprocess.run(
+            [*ssh(name), command], input=stdin, capture_output=True, text=True, timeout=ANSWER_LIMIT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        msg = f"it gave no answer within {ANSWER_LIMIT_S:.0f} s"
+        raise RefusedError(msg) from None
+    if done.returncode != 0:
+        raise RefusedError(explain(done.stderr, where) if done.returncode == 255 else done.stderr.strip()[-300:])
+    return done.stdout
+
+
+def ask(name: str, where: Mapping[str, str], own: str) -> Facts:
+    """Reach the host, become root there, and read what it is.
+
+    Raises:
+        RefusedError: it can't be reached, or root can't be had.
+    """
+    run(name, "true", where)
+    sudo = "" if where["user"] == "root" else "sudo -n "
+    try:
+        run(name, f"{sudo}true", where)
+    except RefusedError:
+        raise RefusedError(NO_SUDO.format(**where)) from None
+    process = subprocess.Popen(
+        [*ssh(name), f"{sudo}timeout {ANSWER_LIMIT_S:.0f} bash -s {shlex.quote(own)}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin
+    assert process.stdout
+    assert process.stderr
+    process.stdin.write((HERE / "probe.sh").read_text(encoding="utf-8"))
+    process.stdin.close()
+    facts = parse((line, time.time()) for line in process.stdout)
+    said = process.stderr.read()
+    if process.wait() != 0 or "machineId" not in facts.values:
+        msg = f"it could not be asked what it is: {explain(said, where)}"
+        raise RefusedError(msg)
+    return facts
+
+
+def key_behind_certificate(name: str, where: Mapping[str, str]) -> str:
+    """The plain host key whose certificate ssh has verified by its authority, for programs that know no authorities.
+
+    Raises:
+        RefusedError: the host shows no such key.
+    """
+    said = subprocess.run(
+        [*ssh(name, "-v"), "true"],
+        capture_output=True,
+        text=True,
+        timeout=ANSWER_LIMIT_S,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    ).stderr
+    # The fingerprint of a certificate is that of the key in it (ssh-keygen(1), -l).
+    verified = re.search(r"^debug1: Server host certificate: \S+ (SHA256:[^\s,]+)", said, re.MULTILINE)
+    shown = subprocess.run(
+        ["ssh-keyscan", "-T", "10", "-p", where["port"], where["host"]],
+        capture_output=True,
+        text=True,
+        timeout=ANSWER_LIMIT_S,
+        check=False,
+    ).stdout
+    for line in shown.splitlines():
+        key = " ".join(line.split()[1:3])
+        if key and not line.startswith("#") and verified and fingerprint(key) == verified[1]:
+            return key
+    msg = "it has a certificate of hosts.hostKeys' authority, and does not show the plain key in it as well: sshd must have both (HostKey and HostCertificate)"
+    raise RefusedError(msg)
+
+
+def fingerprint(key: str) -> str:
+    """``SHA256:...`` of a public key."""
+    done = subprocess.run(
+        ["ssh-keygen", "-l", "-f", "-"], input=key, capture_output=True, text=True, timeout=10, check=False
+    )
+    return (done.stdout.split() or ["", ""])[1]
+
+
+def create(name: str, environment: Mapping[str, str], known_hosts: str) -> dict[str, object]:
+    """The host's facts, for the program.
+
+    Raises:
+        RefusedError: it can't be of the lab.
+    """
+    host, _, port = environment["ADDRESS"].rpartition(":")
+    key = str(Path(environment["KEY"]).expanduser())
+    where = {"host": host, "port": port, "user": environment["LOGIN"], "key": key}
+    with config_lock():
+        own = lab_id()
+        write(RUN / "known_hosts", known_hosts.rstrip("\n") + "\n")
+        part = f"Host {name}\n  HostName {host}\n  Port {port}\n  User {where['user']}\n  IdentityFile {key}\n"
+        write(RUN / "hosts" / f"{name}.ssh", part)
+        assemble()
+    try:
+        address = socket.getaddrinfo(host, None, socket.AF_INET)[0][4][0]
+    except OSError as error:
+        msg = f"its name has no IPv4 address here ({error})"
+        raise RefusedError(msg) from None
+    facts = ask(name, where, own)
+    found = problems(
+        facts, own, str(address), int(environment["CPUS"]), int(environment["MEMORY_MIB"]), platform.machine()
+    )
+    if found:
+        raise RefusedError("; ".join(found))
+    told = {key: value for key, value in facts.values.items() if key not in {"lab", "swap", "init", "diskFreeMib"}}
+    return {
+        **told,
+        **{key: facts.number(key) for key in ("cpus", "memoryMib", "diskMib")},
+        "address": address,
+        "hostKey": key_behind_certificate(name, where) if environment["AUTHORITY"] == "true" else "",
+    }
+
+
+def delete(name: str, login: str) -> int:
+    """Forget how the host is reached, once it is given back; the exit code of that."""
+    if (RUN / "hosts" / f"{name}.claim").exists():
+        # The step that took it failed in the end, so it is in no state, and only here.
+        environment = {**os.environ, "SUDO": "" if login == "root" else "sudo -n "}
+        code = subprocess.run([str(HERE / "host.sh"), "delete", name], env=environment, check=False).returncode
+        if code != 0:
+            return code
+    with config_lock():
+        (RUN / "hosts" / f"{name}.ssh").unlink(missing_ok=True)
+        assemble()
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    """Run one subcommand."""
+    match arguments:
+        case ["create", name]:
+            known = (RUN / "hosts" / f"{name}.ssh").exists()
+            try:
+                facts = create(name, os.environ, sys.stdin.read())
+            except RefusedError as error:
+                if not known:
+                    delete(name, os.environ["LOGIN"])
+                print(f"error: {name} ({os.environ['ADDRESS']}): {error}. Nothing was changed on it.", file=sys.stderr)
+                return 1
+            print(json.dumps(facts))
+            return 0
+        case ["delete", name]:
+            return delete(name, os.environ["LOGIN"])
+    print("usage: facts.py create|delete HOST", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

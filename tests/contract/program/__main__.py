@@ -1,0 +1,35 @@
+"""Hosts alone, of the kind and with the settings that the stack's configuration names: what every kind promises is tested on them."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pulumi
+
+from components import registry
+
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+settings = json.loads(pulumi.Config().require("hosts"))
+kind = registry.host_kind(settings["kind"])
+roles = json.loads(pulumi.Config().require("roles"))
+made = kind.component("hosts", kind.settings.model_validate(settings), roles, pulumi.ResourceOptions())
+pulumi.export(
+    "hosts",
+    [
+        {
+            "name": host.name,
+            "role": host.role,
+            "address": host.address,
+            "port": host.ssh.port,
+            "user": host.ssh.user,
+            "hostKey": host.ssh.host_key,
+            "sudo": host.ssh.sudo,
+            "identity": host.identity,
+            "livesOn": host.lives_on,
+        }
+        for host in made.hosts
+    ],
+)
+pulumi.export("privateKey", pulumi.Output.secret(made.hosts[0].ssh.private_key))
+pulumi.export("facts", made.facts)

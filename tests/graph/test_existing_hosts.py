@@ -1,0 +1,121 @@
+"""What must hold of a lab on hosts that live on after it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.settings import SettingsError
+from tests.graph.declared import SECRET, Declare, Graph, texts
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILWBcIbHkD/3xHoyFAvxaHjN4bRMX6qDLXUstH+MqyoF"
+
+
+@pytest.fixture
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Settings of three hosts, whose key is there."""
+    key = tmp_path_factory.mktemp("keys") / "key"
+    key.write_text(f"{SECRET} key\n")
+    return {
+        "kind": "existing", "addresses": ["10.87.3.11", "10.87.3.12:2222", "10.87.3.13"], "user": "op", "key": str(key),
+        "hostKeys": [f"10.87.3.11 {KEY}", f"[10.87.3.12]:2222 {KEY}", f"@cert-authority 10.87.3.* {KEY}"],
+    }  # fmt: skip
+
+
+@pytest.fixture
+def graph(lab: Declare, hosts: dict[str, Any]) -> Graph:
+    return lab({"hosts": hosts, "workloads": ["pods-8"]})
+
+
+class TestLivingHosts:
+    def test_nothing_goes_with_a_host_so_that_what_was_installed_is_removed(self, graph: Graph) -> None:
+        assert {n for n in graph.commands if graph.deleted_with(n)} == set()
+        for number in (1, 2, 3):
+            assert "delete" in graph.commands[f"stage-host-{number}"].plain
+
+    def test_a_host_is_given_back_after_what_is_on_it_is_removed(self, graph: Graph) -> None:
+        for number in (1, 2, 3):
+            # The engine deletes in the opposite order.
+            assert f"host-{number}" in graph.after(f"stage-host-{number}")
+
+    def test_no_host_is_taken_before_all_were_asked_and_found_alike(self, graph: Graph) -> None:
+        asked = {"facts-host-1", "facts-host-2", "facts-host-3"}
+        assert graph.directly_after("alike") == asked
+        for number in (1, 2, 3):
+            assert graph.after(f"host-{number}") >= {*asked, "alike"}
+
+    def test_another_address_is_another_host(self, lab: Declare, hosts: dict[str, Any]) -> None:
+        before = lab({"hosts": hosts})
+        moved = {
+            **hosts, "addresses": ["10.87.3.11", "10.87.3.14", "10.87.3.13"],
+            "hostKeys": [f"10.87.3.11,10.87.3.13,10.87.3.14 {KEY}"],
+        }  # fmt: skip
+        after = lab({"hosts": moved})
+        changed = {
+            n for n in before.commands if before.commands[n].plain["triggers"] != after.commands[n].plain["triggers"]
+        }
+        assert {"facts-host-2", "host-2"} <= changed
+        assert not {n for n in changed if n.endswith(("host-1", "host-3"))}
+
+    def test_a_changed_minimum_asks_again_and_installs_nothing_again(self, lab: Declare, hosts: dict[str, Any]) -> None:
+        before, after = lab({"hosts": hosts}), lab({"hosts": {**hosts, "memoryMib": 1536}})
+        for name, command in before.commands.items():
+            assert command.plain["triggers"] == after.commands[name].plain["triggers"], name
+
+
+class TestRoot:
+    def test_who_is_not_root_gets_there_by_sudo(self, graph: Graph) -> None:
+        remote = [r for r in graph.commands.values() if r.is_remote]
+        assert remote
+        for command in remote:
+            assert command.plain["connection"]["user"] == "op"
+            assert command.plain["create"].startswith("sudo -n /opt/litelab/")
+        assert graph.commands["host-1"].plain["environment"]["SUDO"] == "sudo -n "
+
+    def test_root_needs_no_sudo(self, lab: Declare, hosts: dict[str, Any]) -> None:
+        graph = lab({"hosts": {**hosts, "user": "root"}})
+        assert not [n for n, r in graph.commands.items() if "sudo" in str(r.plain)]
+
+
+class TestConnections:
+    def test_each_host_is_held_to_its_own_key_and_to_a_learned_one_under_an_authority(self, graph: Graph) -> None:
+        shown = {
+            n: (c.plain["connection"]["port"], c.plain["connection"]["hostKey"])
+            for n, c in graph.commands.items()
+            if re.fullmatch(r"node-host-\d", n)
+        }
+        assert shown == {
+            "node-host-1": (22, KEY), "node-host-2": (2222, KEY), "node-host-3": (22, "ssh-ed25519 LEARNED3"),
+        }  # fmt: skip
+        asked = {n: c.plain["environment"]["AUTHORITY"] for n, c in graph.commands.items() if n.startswith("facts-")}
+        assert asked == {"facts-host-1": "false", "facts-host-2": "false", "facts-host-3": "true"}
+
+    def test_the_private_key_is_where_the_engine_needs_it_and_secret(self, graph: Graph) -> None:
+        for name, resource in graph.resources.items():
+            assert not [t for t in texts(resource.shown) if SECRET in t], name
+        for command in (c for c in graph.commands.values() if not c.is_remote and "access" not in c.name):
+            assert f"{SECRET} key" not in str(command.plain), command.name
+        assert graph.commands["verify"].plain["connection"]["privateKey"] == f"{SECRET} key\n"
+
+    def test_a_preview_needs_no_key(self, lab: Declare, hosts: dict[str, Any]) -> None:
+        Path(hosts["key"]).unlink()
+        assert "verify" in lab({"hosts": hosts}, preview=True).commands
+
+
+class TestResults:
+    def test_results_carry_what_the_hosts_are_and_whether_they_are_alike(self, graph: Graph) -> None:
+        given = graph.commands["access"].plain["stdin"]
+        for word in (
+            '"cpus": 4',
+            '"memoryMib": 3900',
+            '"alike": false',
+            '"differences": ["kernel: host-1 a, host-2 b"]',
+        ):
+            assert word in given, word
+
+    def test_too_few_addresses_are_refused_in_a_preview_too(self, lab: Declare, hosts: dict[str, Any]) -> None:
+        with pytest.raises(SettingsError, match=r"hosts\.addresses names 3, and a controller and 3 workers are 4"):
+            lab({"hosts": hosts, "workers": 3}, preview=True)
