@@ -31,6 +31,8 @@ class SeenPod:
     started_at: str | None = None
     state: str = "not seen"
     ended: bool = False
+    crash: str | None = None
+    """What ended a container of it before anybody asked for that; a restart does not undo it."""
 
     @property
     def up(self) -> bool:
@@ -91,6 +93,7 @@ class PodTable:
         _note_server_side(pod, item)
         if not deleted:
             pod.state, pod.ended = describe(item)
+            pod.crash = pod.crash or crash_of(item)
 
 
 def _new(metadata: dict[str, Any]) -> SeenPod:
@@ -143,6 +146,18 @@ def _note_server_side(pod: SeenPod, item: dict[str, Any]) -> None:
         running = [c["state"]["running"].get("startedAt") for c in status.get("containerStatuses", [])
                    if "running" in c.get("state", {})]  # fmt: skip
         pod.started_at = max((t for t in running if t), default=None)
+
+
+def crash_of(item: dict[str, Any]) -> str | None:
+    """Which container has ended, and how; None while all run as they were started, or once the pod is to go."""
+    if item["metadata"].get("deletionTimestamp"):
+        return None
+    for container in item.get("status", {}).get("containerStatuses", []):
+        ended = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated")
+        if ended or container.get("restartCount", 0) > 0:
+            code = (ended or {}).get("exitCode", "?")
+            return f"container {container['name']} exited with code {code}, restarted {container.get('restartCount', 0)} times"
+    return None
 
 
 def describe(item: dict[str, Any]) -> tuple[str, bool]:

@@ -120,6 +120,7 @@ class RepeatRun:
                 self._meter.end_start_phase()
                 await self._read_and_update()
                 await self._note_server_side()
+                self._note_crashes()
                 await self._delete()
                 self._load = self._meter.stop()
         self._taken.complete = True
@@ -150,6 +151,13 @@ class RepeatRun:
             await self._require_truthful_watch()
         elif self._workload.kind == "deployments":
             await self._see_available()
+
+    def _note_crashes(self) -> None:
+        """A container that ended by itself while the others were listed and updated was up for a moment: no success."""
+        for uid, pod in self._table.pods.items():
+            if pod.crash and self._taken.up.get(uid):
+                self._taken.up[uid] = False
+                self._taken.causes[uid] = f"{pod.crash}, after it had been up"
 
     async def _see_available(self) -> None:
         """Unmeasured: lets the controller finish its status, which it writes after the last pod is ready."""

@@ -29,6 +29,8 @@ class Faults:
     silent_watch: bool = False
     never_schedule: set[str] = field(default_factory=set)
     crash: set[str] = field(default_factory=set)
+    crash_once: set[str] = field(default_factory=set)
+    """Up for a moment, then restarted."""
     refuse_create: set[str] = field(default_factory=set)
     keep_namespaces: bool = False
     conflicts_per_update: int = 0
@@ -189,6 +191,10 @@ class ApiServer:
             "containerStatuses": [container],
         }
         self._change("MODIFIED", pod)
+        if name in self.faults.crash_once:
+            again = {**container, "restartCount": 1, "lastState": {"terminated": {"exitCode": 4}}}
+            pod["status"] = {**pod["status"], "containerStatuses": [again]}
+            self._change("MODIFIED", pod)
 
     async def _delete_pod(self, request: web.Request) -> web.Response:
         pod = self.pods.get((request.match_info["ns"], request.match_info["name"]))

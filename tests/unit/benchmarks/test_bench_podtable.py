@@ -157,3 +157,16 @@ def test_a_pod_that_crashed_after_it_was_ready_is_not_up() -> None:
     assert table.up() == 1
     table.apply(event(pod(node="n", phase="Failed", state=CRASHED), 2))
     assert (table.up(), table.hopeless()) == (0, 1)
+
+
+def test_a_restart_does_not_undo_a_crash_and_a_wanted_end_is_none() -> None:
+    table = PodTable()
+    table.apply(event(LIFE[3], 1))
+    assert table.pods["u"].crash is None
+    table.apply(event(pod(node="n", phase="Running", state=CRASHED), 2))
+    table.apply(event(pod(node="n", phase="Running", state=RUNNING, restarts=1, last=CRASHED), 3))
+    assert "exited with code 3" in str(table.pods["u"].crash)
+    going = pod("v", node="n", phase="Running", state=CRASHED)
+    going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    table.apply(event(going, 4))
+    assert table.pods["v"].crash is None

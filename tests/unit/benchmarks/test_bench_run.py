@@ -169,6 +169,14 @@ def test_a_pod_that_crashes_is_no_success_and_needs_no_timeout(tmp_path: Path) -
     assert summary.failures == ["pod-2: container pause exited with code 3, restarted 0 times"]
 
 
+def test_a_pod_that_was_up_for_a_moment_and_restarted_is_no_success(tmp_path: Path) -> None:
+    result = run(tmp_path, pods(3), faults=Faults(crash_once={"pod-1"}))
+    assert result.summary.outcome.verdict == "not-met"
+    assert result.summary.success_rate == pytest.approx(2 / 3, abs=1e-6)
+    told = "pod-1: container pause exited with code 4, restarted 1 times, after it had been up"
+    assert result.summary.failures == [told]
+
+
 def test_a_refused_create_is_missing_in_the_success_rate(tmp_path: Path) -> None:
     result = run(tmp_path, pods(3), faults=Faults(refuse_create={"pod-0"}))
     assert result.summary.outcome.exit_code == 3
