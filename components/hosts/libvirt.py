@@ -45,6 +45,8 @@ SSH_TIMEOUT_S = {"kvm": 180, "tcg": 900}
 PATIENCE = {"kvm": 1, "tcg": 8}
 """How many times longer than on hardware a step on a host may take."""
 
+SYSTEMD = "/etc/systemd/system.conf.d/litelab.conf"
+
 
 class Size(BaseModel):
     """What each guest gets; a plain name stands for one of ``SIZES``."""
@@ -306,6 +308,7 @@ class LibvirtHosts(pulumi.ComponentResource):
                 **self._uri,
                 "SUBNET": args.subnet or "",
                 "STORAGE": args.storage or "",
+                "PATIENCE": str(PATIENCE[args.accelerator]),
             },
             opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[image, keys])),
         )
@@ -531,6 +534,7 @@ def seed(
     prefix = where["prefix"]
     # All that the subnet has room for: a host more changes no other host.
     names = "".join(f"{prefix}.{FIRST_ADDRESS + n} host-{n}\n" for n in range(1, 116))
+    limits = f"DefaultTimeoutStopSec=10s\\nDefaultTimeoutStartSec={90 * PATIENCE[args.accelerator]}s\\n"
     user = {
         "disable_root": False,
         "ssh_pwauth": False,
@@ -545,10 +549,16 @@ def seed(
         "write_files": [
             {"path": "/etc/hosts", "content": f"127.0.0.1 localhost\n{names}"},
             {"path": "/etc/litelab/patience", "content": f"{PATIENCE[args.accelerator]}\n"},
-            {"path": "/etc/systemd/system.conf.d/litelab.conf", "content": "[Manager]\nDefaultTimeoutStopSec=10s\n"},
         ],
-        # Not loopback: distributions replace such a resolver by a public one.
-        "bootcmd": [["sh", "-c", f"rm -f /etc/resolv.conf; echo nameserver {prefix}.1 >/etc/resolv.conf"]],
+        "bootcmd": [
+            # Not loopback: distributions replace such a resolver by a public one.
+            ["sh", "-c", f"rm -f /etc/resolv.conf; echo nameserver {prefix}.1 >/etc/resolv.conf"],
+            [
+                "sh",
+                "-c",
+                f"mkdir -p /etc/systemd/system.conf.d; printf '[Manager]\\n{limits}' >{SYSTEMD}; systemctl daemon-reexec",
+            ],
+        ],
         # Only what a lab needs: an emulated guest spends most of its boot in the rest.
         "cloud_init_modules": ["bootcmd", "write_files", "growpart", "resizefs", "set_hostname", "users-groups", "ssh"],
         "cloud_config_modules": [],

@@ -2,10 +2,12 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"unicode"
 
 	"github.com/dmacvicar/terraform-provider-libvirt/libvirt"
+	"github.com/hashicorp/terraform-plugin-sdk/v2/helper/schema"
 	"github.com/pulumi/pulumi-terraform-bridge/v3/pkg/tfbridge"
 	shim "github.com/pulumi/pulumi-terraform-bridge/v3/pkg/tfshim/sdk-v2"
 )
@@ -20,12 +22,13 @@ const (
 
 // The bridge asks for a schema and for metadata. Only code generation reads more of them than name and version.
 var (
-	schema   = []byte(`{"name":"` + name + `","version":"` + version + `"}`)
+	stub     = []byte(`{"name":"` + name + `","version":"` + version + `"}`)
 	metadata = []byte(`{}`)
 )
 
 func provider() tfbridge.ProviderInfo {
 	upstream := libvirt.Provider()
+	upstream.ConfigureFunc = reaching(upstream.ConfigureFunc)
 	info := tfbridge.ProviderInfo{
 		P:            shim.NewProvider(upstream),
 		Name:         name,
@@ -50,6 +53,18 @@ func provider() tfbridge.ProviderInfo {
 	return info
 }
 
+// reaching says where libvirt was looked for and what to do, which the provider leaves to the reader of a socket's error.
+func reaching(configure schema.ConfigureFunc) schema.ConfigureFunc {
+	return func(data *schema.ResourceData) (any, error) {
+		client, err := configure(data)
+		if err != nil {
+			return nil, fmt.Errorf("libvirt at %s is not reached: %w. Start it there (systemctl start libvirtd), "+
+				"or name another in hosts.uri; then run the same command again", data.Get("uri"), err)
+		}
+		return client, nil
+	}
+}
+
 // pascal makes NetworkDnsHostTemplate of network_dns_host_template.
 func pascal(snake string) string {
 	var text strings.Builder
@@ -62,5 +77,5 @@ func pascal(snake string) string {
 }
 
 func main() {
-	tfbridge.Main(name, version, provider(), schema)
+	tfbridge.Main(name, version, provider(), stub)
 }

@@ -76,7 +76,7 @@ def _build_lane(cache: Path, pins: dict[str, Any], progress: Progress) -> dict[s
         }
         try:
             for name, pin in programs.items():
-                if name == "pulumi-resource-command" and vendor.command_plugin(cache, pin["version"], progress):
+                if name == "pulumi-resource-command" and vendor.plugin(cache, "command", pin["version"], progress):
                     # On PATH, ours would come before it.
                     remove([cache / "bin" / name])
                     continue

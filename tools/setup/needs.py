@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tools.setup import gobuild, guestimage, packages, stacks, venv
+from tools.setup import gobuild, guestimage, packages, stacks, vendor, venv
+from tools.setup.cache import remove
 from tools.setup.errors import SetupError
 from tools.setup.places import PROJECT
 from tools.setup.progress import Progress
@@ -31,7 +32,12 @@ def make(cache: Path, pins: dict[str, Any], stack: str, progress: Progress) -> N
     if programs:
         go = gobuild.toolchain(cache, pins["go"]["minimum"], progress)
         for name, pin in programs.items():
-            gobuild.build(cache, go, name, pin, progress)
+            sdk = name.removeprefix("pulumi-resource-")
+            if sdk != name and vendor.plugin(cache, sdk, pin["version"], progress):
+                # On PATH, ours would come before it.
+                remove([cache / "bin" / name])
+            else:
+                gobuild.build(cache, go, name, pin, progress)
     if lab["image"] == "debian":
         guest_image(cache, pins, progress)
 

@@ -1,4 +1,4 @@
-"""The vendor's own command plugin, where Pulumi can download it; elsewhere a provider of ours is built (``gobuild``)."""
+"""A vendor's own plugin, where Pulumi can download it; elsewhere a provider of ours is built (``gobuild``)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ SITE = ("get.pulumi.com", 443)
 TIMEOUT_S = 4.0
 
 
-def command_plugin(cache: Path, version: str, progress: Progress) -> bool:
+def plugin(cache: Path, name: str, version: str, progress: Progress) -> bool:
     """Whether the vendor's plugin of this version is at hand, downloaded now if its site answers.
 
     Pulumi checks the download against the checksums that it carries or that its site signs; a site that does not answer,
     or a download that fails, leaves the choice to our own provider.
     """
     home = cache / "pulumi-home"
-    if (home / "plugins" / f"resource-command-v{version}" / "pulumi-resource-command").exists():
+    if (home / "plugins" / f"resource-{name}-v{version}" / f"pulumi-resource-{name}").exists():
         return True
     try:
         socket.create_connection(SITE, TIMEOUT_S).close()
@@ -32,9 +32,9 @@ def command_plugin(cache: Path, version: str, progress: Progress) -> bool:
         "PULUMI_SKIP_UPDATE_CHECK": "1",
     }
     try:
-        with progress.step("command plugin of the vendor", "download"):
-            command = [str(cache / "bin" / "pulumi"), "plugin", "install", "resource", "command", version]
-            progress.run("plugin-command", command, environment=environment)
+        with progress.step(f"{name} plugin of the vendor", "download"):
+            command = [str(cache / "bin" / "pulumi"), "plugin", "install", "resource", name, version]
+            progress.run(f"plugin-{name}", command, environment=environment)
     except SetupError as error:
         progress.say(f"  {error} Building our own provider instead.")
         return False

@@ -3,7 +3,8 @@
 
 Prints ``{"id", "prefix", "pool"}``: the name of its pool and network and the beginning of its guests' names, the first three
 numbers of its /24, the pool's folder. Leaves ``lab.env`` in the run folder. ``delete`` takes away what still has the lab's name.
-Environment: SUBNET (empty: choose), STORAGE (empty: libvirt's own folder).
+Environment: PATIENCE, how many
+times longer than on hardware a step may take; SUBNET (empty: choose), STORAGE (empty: libvirt's own folder).
 """
 
 from __future__ import annotations
@@ -131,6 +132,7 @@ def create() -> None:
     (folder / f"{identity}.run").write_text(f"{RUN}\n", encoding="utf-8")
     values = {"LAB_ID": identity, "PREFIX": prefix, "SUBNET": os.environ.get("SUBNET", ""), "URI": virsh.URI}
     virsh.write(RUN / "lab.env", "".join(f"{key}={value}\n" for key, value in values.items()))
+    virsh.write(RUN / "patience", f"{os.environ['PATIENCE']}\n")
     sshfiles.write()
     virsh.step_done("place", "lab")
     json.dump({"id": identity, "prefix": prefix, "pool": f"{storage()}/{identity}"}, sys.stdout)
@@ -150,7 +152,7 @@ def delete() -> None:
             for suffix in ("prefix", "run"):
                 (folder / f"{identity}.{suffix}").unlink(missing_ok=True)
     sshfiles.remove()
-    for name in ("lab.env", "steps.jsonl"):
+    for name in ("lab.env", "patience", "steps.jsonl"):
         (RUN / name).unlink(missing_ok=True)
     for console in RUN.glob("console-host-*.log"):
         console.unlink()

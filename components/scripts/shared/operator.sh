@@ -19,12 +19,15 @@ die() { # die HOST TEXT
 
 say() { printf '%s\n' "$*" >&2; }
 
+# How many times longer than on hardware a step may take: hosts that are emulated say so.
+PATIENCE=$(cat "$RUN/patience" 2>/dev/null || echo 1)
+
 # on HOST COMMAND: a command that root runs on a host; its standard input is the caller's.
 on() { ssh -F "$RUN/ssh_config" "$1" "$(by_root "$RUN/ssh_config" "$1" "$2")"; }
 
 # bounded_on SECONDS HOST COMMAND: as on, ended when it takes too long.
 bounded_on() {
-  local limit=$1 host=$2 code=0
+  local limit=$(($1 * PATIENCE)) host=$2 code=0
   shift 2
   timeout -k 5 "$limit" ssh -F "$RUN/ssh_config" "$host" "$(by_root "$RUN/ssh_config" "$host" "$*")" || code=$?
   [ "$code" -ne 124 ] || say "error: host $host: '${*: -1}' had not ended after $limit s, and the connection was given up. Run the same command again to go on."
