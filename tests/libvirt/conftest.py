@@ -1,0 +1,29 @@
+"""One libvirtd for the session, in a network namespace and folders of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.libvirt.daemon import Daemon
+
+
+@pytest.fixture(scope="session")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    if os.geteuid() != 0:
+        pytest.fail("a libvirtd of the tests' own needs root, for its network namespace: sudo make test-libvirt")
+    lacking = [p for p in ("libvirtd", "virsh", "qemu-system-x86_64", "mkisofs", "dnsmasq") if shutil.which(p) is None]
+    if lacking:
+        pytest.fail(f"there is no {', '.join(lacking)}: make setup STACK=libvirt-lab")
+    # Short: sockets live below it.
+    folder = Path("/tmp") / f"litelab-libvirtd-{os.getpid()}"
+    folder.mkdir(mode=0o711)
+    try:
+        with Daemon(folder) as running:
+            yield running
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,195 @@
+"""What a person sees when something is wrong, and that nothing is left after it. Guests run and boot nothing: no wait for ssh."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab.lab import wait_for
+from tests.libvirt.daemon import Daemon
+from tests.libvirt.guests import NOTHING, STEP_S, Guests, blank_disk, end, left_in
+
+pytestmark = [pytest.mark.libvirt, pytest.mark.timeout(900)]
+
+
+@pytest.fixture
+def blank(tmp_path: Path) -> dict[str, str]:
+    return blank_disk(tmp_path)
+
+
+@pytest.fixture
+def stack(daemon: Daemon, blank: dict[str, str]) -> Iterator[Callable[..., Guests]]:
+    """Makes a stack whose guests boot nothing; removes it afterwards, whatever became of it."""
+    made: list[Guests] = []
+
+    def make(**hosts: Any) -> Guests:
+        made.append(Guests(f"lv-fail-{len(made)}", daemon, {"image": blank, "diskGib": 2, **hosts}))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.remove()
+    assert left_in(daemon) == NOTHING
+
+
+def paragraph(said: str, beginning: str) -> str:
+    """The error that begins so."""
+    assert beginning in said, said[-3000:]
+    return said[said.index(beginning) :].partition("\n")[0]
+
+
+class TestImage:
+    def test_one_that_is_missing_is_named_before_libvirt_is_asked_for_anything(
+        self, stack: Callable[..., Guests], daemon: Daemon, tmp_path: Path
+    ) -> None:
+        lab = stack(image={"source": str(tmp_path / "none.qcow2"), "sha256": "0" * 64})
+        assert "there is no file" in paragraph(lab.refused(), "error: hosts.image")
+        assert left_in(daemon) == NOTHING
+
+    def test_one_with_another_digest_never_reaches_libvirt(
+        self, stack: Callable[..., Guests], daemon: Daemon, blank: dict[str, str]
+    ) -> None:
+        lab = stack(image={**blank, "sha256": "1" * 64})
+        said = paragraph(lab.refused(), "error: hosts.image")
+        assert blank["sha256"] in said
+        assert "1" * 64 in said
+        assert left_in(daemon) == NOTHING
+
+    def test_a_disk_that_is_too_small_for_it_is_told_what_it_needs(
+        self, stack: Callable[..., Guests], daemon: Daemon, tmp_path: Path
+    ) -> None:
+        big = tmp_path / "big.qcow2"
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(big), "5G"], check=True)
+        digest = subprocess.run(["sha256sum", str(big)], capture_output=True, text=True, check=True).stdout.split()[0]
+        said = paragraph(stack(image={"source": str(big), "sha256": digest}).refused(), "error: hosts.diskGib is 2")
+        assert "Set hosts.diskGib to 5 or more" in said
+        assert left_in(daemon) == NOTHING
+
+
+class TestAddresses:
+    def test_a_subnet_that_another_network_has_is_refused_by_its_key(
+        self, stack: Callable[..., Guests], daemon: Daemon
+    ) -> None:
+        xml = daemon.folder / "other.xml"
+        xml.write_text(
+            "<network><name>other</name><bridge name='other0'/><ip address='10.87.9.1' netmask='255.255.255.0'/></network>"
+        )
+        daemon.virsh("net-define", str(xml))
+        try:
+            said = paragraph(stack(subnet="10.87.9.0/24").refused(), "error: hosts.subnet")
+            assert "10.87.9.0/24 is in use" in said
+        finally:
+            daemon.virsh("net-undefine", "other")
+
+    def test_two_labs_choose_subnets_of_their_own(self, stack: Callable[..., Guests]) -> None:
+        one, other = stack(), stack()
+        begun = [lab.start_up() for lab in (one, other)]
+        for lab, process in zip((one, other), begun, strict=True):
+            wait_for("its place", STEP_S, lambda lab=lab: (lab.run_folder / "lab.env").exists() or None)  # type: ignore[misc]
+            del process
+        prefixes = [
+            dict(line.split("=", 1) for line in (lab.run_folder / "lab.env").read_text().splitlines())["PREFIX"]
+            for lab in (one, other)
+        ]
+        for process in begun:
+            end(process, signal.SIGINT)
+        networks = [ipaddress.IPv4Network(f"{prefix}.0/24") for prefix in prefixes]
+        assert not networks[0].overlaps(networks[1])
+
+
+class TestKilledRuns:
+    def test_a_guest_that_a_killed_up_left_running_is_taken_away_and_made_again(
+        self, stack: Callable[..., Guests], daemon: Daemon
+    ) -> None:
+        lab = stack()
+        process = lab.start_up()
+        name = lab.wait_for_guest(process)
+        end(process, signal.SIGKILL)
+        before = daemon.virsh("domuuid", name).stdout.strip()
+        lab.pulumi("cancel", "--yes")
+        # As if Pulumi had died before the guest was in its state.
+        state = lab.state()
+        resources = state["deployment"]["resources"]
+        state["deployment"]["resources"] = [r for r in resources if r["type"] != "libvirt:index/domain:Domain"]
+        state["deployment"]["pending_operations"] = []
+        lab.daemon.run(
+            ["pulumi", "stack", "import", "--stack", lab.name], input=json.dumps(state), cwd=lab.folder, env=lab.env,
+            capture_output=True, check=True,
+        )  # fmt: skip
+        process = lab.start_up()
+        wait_for("another guest", STEP_S, lambda: _uuid(daemon, name) not in {before, ""} or None)
+        end(process, signal.SIGINT)
+        assert daemon.virsh("list", "--all", "--name").stdout.split() == [name]
+
+    def test_destroy_takes_a_guest_that_no_state_knows(self, stack: Callable[..., Guests], daemon: Daemon) -> None:
+        lab = stack()
+        process = lab.start_up()
+        lab.wait_for_guest(process)
+        end(process, signal.SIGKILL)
+        lab.pulumi("cancel", "--yes")
+        state = lab.state()
+        resources = state["deployment"]["resources"]
+        state["deployment"]["resources"] = [r for r in resources if r["type"] != "libvirt:index/domain:Domain"]
+        state["deployment"]["pending_operations"] = []
+        lab.daemon.run(
+            ["pulumi", "stack", "import", "--stack", lab.name], input=json.dumps(state), cwd=lab.folder, env=lab.env,
+            capture_output=True, check=True,
+        )  # fmt: skip
+        lab.destroy()
+        assert left_in(daemon) == NOTHING
+
+    def test_a_guest_that_was_defined_and_did_not_start_does_not_stand_in_the_way(
+        self, stack: Callable[..., Guests], daemon: Daemon
+    ) -> None:
+        lab = stack(cpus=200)
+        lab.refused()
+        assert len(daemon.virsh("list", "--all", "--name").stdout.split()) == 1
+        lab.configure(cpus=1)
+        process = lab.start_up()
+        assert lab.wait_for_guest(process)
+        end(process, signal.SIGINT)
+
+
+class TestLibvirtGone:
+    def test_stopped_in_the_middle_of_up_it_is_named_with_the_cure(
+        self, stack: Callable[..., Guests], daemon: Daemon
+    ) -> None:
+        lab = stack()
+        process = lab.start_up()
+        lab.wait_for_guest(process)
+        daemon.stop()
+        try:
+            said, _ = process.communicate(timeout=STEP_S)
+        finally:
+            daemon.start()
+        assert process.returncode != 0
+        assert "systemctl start libvirtd" in paragraph(said, "error: libvirt at")
+
+    def test_unreachable_at_destroy_it_is_named_and_the_state_stays(
+        self, stack: Callable[..., Guests], daemon: Daemon
+    ) -> None:
+        lab = stack()
+        process = lab.start_up()
+        lab.wait_for_guest(process)
+        end(process, signal.SIGINT)
+        daemon.stop()
+        try:
+            refused = lab.destroy(check=False)
+        finally:
+            daemon.start()
+        assert refused.returncode != 0
+        assert "is not reached" in refused.stdout + refused.stderr
+        assert "systemctl start libvirtd" in refused.stdout + refused.stderr
+        lab.destroy()
+        assert left_in(daemon) == NOTHING
+
+
+def _uuid(daemon: Daemon, name: str) -> str:
+    return daemon.virsh("domuuid", name, check=False).stdout.strip()

@@ -1,0 +1,123 @@
+"""A whole lab on virtual machines: upstream Kubernetes by the same component and scripts as on nspawn hosts, and real pods."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.lab.lab import PROJECT, LabStack
+from tests.libvirt.daemon import Daemon
+from tests.libvirt.guests import NOTHING, left_in
+from tools.setup import kvm
+
+LAB_S = 3000
+ROUTINE_S = 300
+NODES = ("host-1", "host-2", "host-3")
+WORKERS = NODES[1:]
+
+pytestmark = [pytest.mark.libvirt, pytest.mark.slow, pytest.mark.timeout(LAB_S + ROUTINE_S)]
+
+
+@pytest.fixture(scope="module")
+def accelerator() -> str:
+    return "kvm" if kvm.starts_a_guest()[0] else "tcg"
+
+
+@pytest.fixture(scope="module")
+def lab(daemon: Daemon, accelerator: str) -> Iterator[LabStack]:
+    """Up, with ``pods-8`` measured once."""
+    stack = LabStack(
+        "lv-lab",
+        {
+            "hosts.accelerator": accelerator,
+            "hosts.uri": daemon.uri,
+            "hosts.storage": str(daemon.images),
+            "hosts.memoryMib": "1792",
+            "hosts.diskGib": "6",
+            "repeats": "1",
+            "workloads[0]": "pods-8",
+        },
+    )
+    inside(daemon, stack, "pulumi", "stack", "select", "--create", stack.name, "--non-interactive")
+    words = [w for key, value in stack.settings.items() for w in ("--plaintext", f"litelab:{key}={value}")]
+    config = ["--path", "--stack", stack.name, "--plaintext", "litelab:lab=libvirt-lab", *words]
+    inside(daemon, stack, "pulumi", "config", "set-all", *config)
+    try:
+        inside(daemon, stack, "python3", "-m", "tools.setup", "lab", stack.name, timeout=LAB_S)
+        yield stack
+    finally:
+        inside(daemon, stack, "python3", "-m", "tools.setup", "destroy", stack.name)
+        inside(daemon, stack, "pulumi", "stack", "rm", "--yes", "--stack", stack.name)
+
+
+def inside(daemon: Daemon, stack: LabStack, *words: str, timeout: float = ROUTINE_S) -> str:
+    """What a program prints in the daemon's network namespace."""
+    done = daemon.run(
+        list(words), cwd=PROJECT, env=stack.env, capture_output=True, timeout=timeout, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == 0, f"{words}:\n{done.stdout[-5000:]}\n{done.stderr[-5000:]}"
+    return done.stdout
+
+
+def kubectl(daemon: Daemon, stack: LabStack, *words: str) -> Any:
+    """What the API server says, as the kubectl on the controller prints it."""
+    config = stack.run_folder / "ssh_config"
+    command = " ".join(["kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", *words, "-o", "json"])
+    return json.loads(inside(daemon, stack, "ssh", "-F", str(config), "host-1", command))
+
+
+def test_all_nodes_are_ready_and_alike(lab: LabStack, daemon: Daemon) -> None:
+    nodes = kubectl(daemon, lab, "get", "nodes")["items"]
+    assert sorted(node["metadata"]["name"] for node in nodes) == list(NODES)
+    info = [node["status"]["nodeInfo"] for node in nodes]
+    for key in ("kernelVersion", "osImage", "containerRuntimeVersion", "kubeletVersion", "architecture"):
+        assert len({each[key] for each in info}) == 1, key
+    assert len({(n["status"]["capacity"]["cpu"], n["status"]["capacity"]["memory"]) for n in nodes}) == 1
+    for node in nodes:
+        ready = [c["status"] for c in node["status"]["conditions"] if c["type"] == "Ready"]
+        assert ready == ["True"]
+
+
+def test_the_workload_was_measured_with_every_pod_up_and_says_the_accelerator(lab: LabStack, accelerator: str) -> None:
+    result = json.loads((lab.results_folder / "latest-pods-8" / "result.json").read_text())
+    assert result["fingerprint"]["lab"]["kind"] == "libvirt"
+    assert result["fingerprint"]["lab"]["facts"]["accelerator"] == accelerator
+    summary = json.loads((lab.results_folder / "latest-pods-8" / "summary.json").read_text())
+    assert summary["success_rate"] == 1.0
+
+
+def test_a_pod_runs_on_each_worker_and_they_reach_each_other(lab: LabStack, daemon: Daemon) -> None:
+    config = str(lab.run_folder / "ssh_config")
+    for worker in WORKERS:
+        spec = {
+            "nodeName": worker,
+            "containers": [{"name": "b", "image": "litelab/busybox:1", "command": ["sleep", "3600"]}],
+        }
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"on-{worker}"}, "spec": spec}
+        apply = f"echo '{json.dumps(pod)}' | kubectl --kubeconfig=/etc/kubernetes/admin.conf apply -f -"
+        inside(daemon, lab, "ssh", "-F", config, "host-1", apply)
+    deadline = time.monotonic() + ROUTINE_S
+    while True:
+        pods = [kubectl(daemon, lab, "get", "pod", f"on-{worker}") for worker in WORKERS]
+        if all(pod["status"]["phase"] == "Running" for pod in pods):
+            break
+        assert time.monotonic() < deadline, [pod["status"] for pod in pods]
+        time.sleep(2)
+    assert [pod["spec"]["nodeName"] for pod in pods] == list(WORKERS)
+    address = pods[1]["status"]["podIP"]
+    ping = f"kubectl --kubeconfig=/etc/kubernetes/admin.conf exec on-host-2 -- ping -c 3 -W 20 {address}"
+    assert "0% packet loss" in inside(daemon, lab, "ssh", "-F", config, "host-1", ping)
+
+
+def test_an_unchanged_lab_shows_no_change(lab: LabStack, daemon: Daemon) -> None:
+    inside(daemon, lab, "pulumi", "preview", "--expect-no-changes", "--stack", lab.name, "--non-interactive")
+
+
+def test_destroy_leaves_nothing(lab: LabStack, daemon: Daemon) -> None:
+    inside(daemon, lab, "python3", "-m", "tools.setup", "destroy", lab.name)
+    assert left_in(daemon) == NOTHING
