@@ -6,12 +6,12 @@ import fcntl
 import json
 import os
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
-from typing import IO
 
 from pydantic import BaseModel
 
-from benchmarks.outcome import UserError
+from benchmarks.outcome import MeasurementError, UserError
 from benchmarks.samples import Repeat
 
 RESULT, SUMMARY, SAMPLES = "result.json", "summary.json", "samples.jsonl"
@@ -40,26 +40,54 @@ class ResultFolder:
             raise UserError(msg) from error
         try:
             self._set_earlier_run_aside()
-            self._samples: IO[str] = (folder / SAMPLES).open("w", encoding="utf-8")
+            # Unbuffered: what can't be written is not tried again behind our back.
+            self._samples: FileIO = (folder / SAMPLES).open("wb", buffering=0)
         except OSError as error:
             os.close(self._lock)
             msg = f"The folder {folder} can't take results: {error.strerror or error}."
             raise UserError(msg) from error
 
     def append_samples(self, repeat: Repeat) -> None:
-        """One line a sample, flushed as it is written, so that a crash costs nothing that was measured."""
+        """One line a sample, written as it is made, so that a crash costs nothing that was measured.
+
+        Raises:
+            MeasurementError: the disk is full or gone; the lines before that stay, and no half line does.
+        """
         where = {"phase": repeat.phase, "repeat": repeat.index}
         for kind, samples in (("pod", repeat.pods), ("call", repeat.calls), ("interruption", repeat.interruptions)):
             for sample in samples:
                 line = {"kind": kind, **where, **sample.model_dump(mode="json", exclude_none=True)}
-                self._samples.write(json.dumps(line, separators=(",", ":")) + "\n")
-                self._samples.flush()
+                self._append((json.dumps(line, separators=(",", ":")) + "\n").encode())
         os.fsync(self._samples.fileno())
 
+    def _append(self, line: bytes) -> None:
+        begin = self._samples.tell()
+        try:
+            while line:
+                line = line[self._samples.write(line) :]
+        except OSError as error:
+            os.ftruncate(self._samples.fileno(), begin)
+            raise self._not_written(SAMPLES, error) from error
+
+    def _not_written(self, what: str, error: OSError) -> MeasurementError:
+        return MeasurementError(
+            what=f"{what} could not be written",
+            where=str(self.folder),
+            why=error.strerror or str(error),
+            fix=f"'df -h {self.folder}' shows the disk; free some of it and measure again. What was written before is kept",
+        )
+
     def write(self, name: str, content: BaseModel) -> Path:
-        """Writes a whole file or none: a temporary one, synced, then renamed."""
+        """Writes a whole file or none: a temporary one, synced, then renamed.
+
+        Raises:
+            MeasurementError: the disk is full or gone.
+        """
         text = content.model_dump_json(by_alias=True, exclude_none=name == SUMMARY, indent=1) + "\n"
-        return write_whole(self.folder / name, text)
+        try:
+            return write_whole(self.folder / name, text)
+        except OSError as error:
+            raise self._not_written(name, error) from error
 
     def close(self) -> None:
         """Closes the file of samples, and lets the next run in."""

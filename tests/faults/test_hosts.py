@@ -47,7 +47,14 @@ def test_a_root_image_that_is_cut_off_is_named_and_another_one_cures_it(
 ) -> None:
     replace(cache.root_image() / program, cut_off)
     injection = tally.inject("root image cut off", program)
-    fails(lab, "host host-1:", "root image is damaged", "make setup", LITELAB_CACHE=str(cache.folder))
+    fails(
+        lab,
+        "host host-1:",
+        "its machine ended while it booted",
+        "root image is damaged",
+        "make setup",
+        LITELAB_CACHE=str(cache.folder),
+    )
     lab.goes("lab")
     lab.works()
     cleared(lab, injection, "the error names the cure; make lab with a whole image went on")

@@ -118,6 +118,7 @@ def killed_when(lab: FaultLab, what: str, is_there: object, running: Running) ->
     for victim in VICTIMS["pulumi"](lab, running):
         victim.signal(signal.SIGKILL)
     running.wait(60)
+    assert "Pulumi was ended by signal 9" in running.output
     assert running.outlived_by() == []
 
 

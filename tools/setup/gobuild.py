@@ -139,6 +139,8 @@ def _hint(log: str) -> str:
         return "The disk is full: 'df -h' shows which; free some, then run the same command again."
     if "checksum mismatch" in log or "SECURITY ERROR" in log:
         return "A download is not what go.sum pins, so it was refused; a proxy that changes modules does this."
-    if re.search(r"dial tcp|connection refused|no such host|timeout|TLS handshake", log):
+    if re.search(
+        r"dial tcp|connection re(fused|set)|no such host|timeout|TLS handshake|: (unexpected )?EOF|50[234] ", log
+    ):
         return "The Go module proxy was not reached: 'make doctor' tries it. Run the same command again when it is; what is done stays done."
     return "Run the same command again when that is mended; what is done stays done."

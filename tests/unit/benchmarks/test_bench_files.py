@@ -130,3 +130,40 @@ def test_a_run_that_was_killed_lets_the_next_one_into_its_folder(tmp_path: Path)
             resultfolder.ResultFolder(tmp_path / "out")
         first.kill()
     resultfolder.ResultFolder(tmp_path / "out").close()
+
+
+class TestFullDisk:
+    """A real limit on the size of files: the kernel writes what fits, then refuses."""
+
+    SCRIPT = """
+import resource, sys
+from pathlib import Path
+from benchmarks import resultfolder
+from benchmarks.outcome import MeasurementError
+from benchmarks.samples import CallSample, Repeat
+
+call = CallSample(verb="get", resource="pods", object="pod-0", start_ns=1, end_ns=2, status=200)
+repeat = Repeat(phase="measured", index=1, namespace="n", started_at="t", first_create_wall_unix_ns=1, pods_requested=1,
+                pods_succeeded=1, pods=[], calls=[call] * 50)
+folder = resultfolder.ResultFolder(Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+for write in (lambda: folder.append_samples(repeat), lambda: folder.write("result.json", repeat)):
+    try:
+        write()
+    except MeasurementError as error:
+        print(error)
+folder.close()
+"""
+
+    def test_it_is_an_error_with_the_folder_and_only_whole_lines_stay(self, tmp_path: Path) -> None:
+        done = subprocess.run(
+            [sys.executable, "-c", self.SCRIPT, str(tmp_path)], capture_output=True, text=True, timeout=60, check=True
+        )
+        for name, told in zip(("samples.jsonl", "result.json"), done.stdout.splitlines(), strict=True):
+            assert told.startswith(f"Could not measure: {name} could not be written ({tmp_path})")
+            assert f"'df -h {tmp_path}' shows the disk" in told
+        text = (tmp_path / "samples.jsonl").read_text()
+        assert 500 < len(text) < 1000
+        assert all(json.loads(line)["object"] == "pod-0" for line in text.splitlines())
+        assert text.endswith("\n")
+        assert not (tmp_path / "result.json").exists()
