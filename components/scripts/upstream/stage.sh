@@ -24,7 +24,7 @@ create() {
   if [ "$(on_host 'cat /opt/litelab/upstream/.digest 2>/dev/null || true' </dev/null)" != "$digest" ]; then
     # A copy that is cut between two files would be whole to tar: zstd's own error counts too.
     on_host "set -eo pipefail; rm -rf /opt/litelab/upstream; mkdir -p /opt/litelab/upstream; zstd -dcq | tar -xf - -C /opt/litelab/upstream; echo $digest >/opt/litelab/upstream/.digest" <"$ARTIFACTS/files.tar.zst" ||
-      die "copying $ARTIFACTS ended early. 'df -h /' on the host shows whether its disk is full; run the same command again to go on."
+      die "copying $ARTIFACTS ended early: the connection broke, the host's disk is full ('df -h /' there), or what is copied is damaged ('make setup' makes that again). Then run the same command again to go on."
   fi
   tar -C "$here" --owner=0 --group=0 -cf - . | on_host 'mkdir -p /opt/litelab/upstream/scripts && tar -xf - -C /opt/litelab/upstream/scripts'
   on_host /opt/litelab/upstream/scripts/prepare.sh </dev/null
