@@ -91,14 +91,8 @@ def destroy(cache: Path, stack: str, progress: Progress) -> int:
 def _remove_unknown(stack: str) -> int:
     """Remove what a killed ``up`` made of this lab before the state knew it."""
     worst = 0
-    for script in sorted((PROJECT / "components" / "scripts").glob("*/orphans.sh")):
-        found = subprocess.run(
-            [str(script), "--remove", "--of", str(OWN / "run" / stack)],
-            cwd=PROJECT,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-        worst = worst or found.returncode
+    for script in sorted((PROJECT / "components" / "scripts").glob("*/leftovers.sh")):
+        worst = worst or subprocess.run([str(script), str(OWN / "run" / stack)], cwd=PROJECT, check=False).returncode
     return worst
 
 
