@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -84,6 +85,8 @@ class FaultLab(LabStack):
 
     def cleared(self) -> None:
         """Whatever a failed test left, by any means."""
+        if not self._has_anything():
+            return
         with_state = self.state_file.exists()
         if with_state and self.verb("destroy")[0] != 0:
             self.pulumi("cancel", "--yes", check=False)
@@ -91,6 +94,13 @@ class FaultLab(LabStack):
         script = self._last_published("nspawn", "network.sh")
         if (self.run_folder / "lab.env").exists() and script:
             subprocess.run([script, "delete"], stdin=subprocess.DEVNULL, timeout=120, check=False)
+
+    def _has_anything(self) -> bool:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            latest = json.loads(self.state_file.read_text())["checkpoint"]["latest"] or {}
+            in_use = any((STATE / "locks").rglob(f"{self.name}/*.json"))
+            return bool(latest.get("resources") or in_use or (self.run_folder / "lab.env").exists())
+        return True
 
     def _last_published(self, part: str, script: str) -> Path | None:
         found = sorted(self.run_folder.glob(f"{part}-*/{script}"), key=lambda p: p.stat().st_mtime)
