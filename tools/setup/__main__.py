@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tools.setup import artifacts, debian, doctor, gobuild, lab, needs, packages, places, stacks, vendor, venv
+from tools.setup import artifacts, debian, doctor, gobuild, lab, needs, packages, places, site, stacks, vendor, venv
 from tools.setup.cache import claim, is_ours, only_one, remove
 from tools.setup.errors import SetupError
 from tools.setup.progress import Progress
@@ -161,6 +161,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: _terminate(progress))
     match given.verb:
         case "setup":
+            os.environ.update(site.trust(cache, os.environ))
             try:
                 set_up(cache, ("runtime", *given.group), given.stack, progress)
             finally:

@@ -35,6 +35,7 @@ MADE_HERE = (
     "pip",
     "pulumi-home",
     "rootfs",
+    "trust",
     "venv",
 )
 

@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from tools.setup import site
 from tools.setup.cache import key_of, keyed, link
 from tools.setup.errors import SetupError
 from tools.setup.progress import Progress
@@ -91,6 +92,12 @@ def root_image(cache: Path, pin: dict[str, Any], progress: Progress) -> Path:
                     "--variant=minbase",
                     "--format=directory",
                     f"--include={','.join(packages)}",
+                    # It writes an apt configuration of its own, and reads no other.
+                    *(
+                        [f'--aptopt=Acquire::https::CAInfo "{bundle}"']
+                        if (bundle := os.environ.get(site.BUNDLE))
+                        else []
+                    ),
                     "--dpkgopt=path-exclude=/usr/share/doc/*",
                     "--dpkgopt=path-exclude=/usr/share/man/*",
                     "--dpkgopt=path-exclude=/usr/share/locale/*",

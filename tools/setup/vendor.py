@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import urllib.parse
 from pathlib import Path
 
+from tools.setup import site
 from tools.setup.errors import SetupError
 from tools.setup.progress import Progress
 
@@ -21,8 +24,9 @@ def plugin(cache: Path, name: str, version: str, progress: Progress) -> bool:
     home = cache / "pulumi-home"
     if (home / "plugins" / f"resource-{name}-v{version}" / f"pulumi-resource-{name}").exists():
         return True
+    proxy = urllib.parse.urlsplit(os.environ.get("https_proxy") or os.environ.get("HTTPS_PROXY") or "")
     try:
-        socket.create_connection(SITE, TIMEOUT_S).close()
+        socket.create_connection((proxy.hostname, proxy.port or 3128) if proxy.hostname else SITE, TIMEOUT_S).close()
     except OSError:
         return False
     environment = {
@@ -30,6 +34,7 @@ def plugin(cache: Path, name: str, version: str, progress: Progress) -> bool:
         "HOME": str(home),
         "PATH": "/usr/bin:/bin",
         "PULUMI_SKIP_UPDATE_CHECK": "1",
+        **site.proxies(os.environ),
     }
     try:
         with progress.step(f"{name} plugin of the vendor", "download"):
