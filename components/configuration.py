@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 
 from components import preflight, settings
-from components.steps import PROJECT
+from components.steps import PROJECT, SITE
 
 
 def load_settings() -> settings.LabSettings:
@@ -20,7 +20,7 @@ def load_settings() -> settings.LabSettings:
     values = _values()
     lab = str(values.pop("lab", "") or "")
     stack = pulumi.get_stack()
-    loaded = settings.load(PROJECT / "stacks", stack, lab, values)
+    loaded = settings.load(PROJECT / "stacks", stack, lab, values, SITE)
     # A preview shows any lab on any machine; only making one needs this machine.
     if not pulumi.runtime.is_dry_run():
         preflight.require(loaded, stack)

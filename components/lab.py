@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pulumi
 
-from components import registry
+from components import registry, site
 from components.benchmarks import Benchmarks
 from components.settings import LabSettings
 
@@ -25,10 +25,9 @@ class Lab(pulumi.ComponentResource):
         distribution = registry.distribution(args.distribution)
         distribution.check(args)
         made = registry.host_kind(args.hosts.kind).component("hosts", args.hosts, roles, inside)
-        cluster = distribution.component("cluster", args, made.hosts, inside)
-        measured = Benchmarks(
-            "benchmarks", args, made.hosts, made.facts, cluster.kubeconfig, cluster.version, opts=inside
-        )
+        hosts = site.prepared("site", args, made.hosts, inside)
+        cluster = distribution.component("cluster", args, hosts, inside)
+        measured = Benchmarks("benchmarks", args, hosts, made.facts, cluster.kubeconfig, cluster.version, opts=inside)
 
         self.host_summary = pulumi.Output.all(
             *[{"name": h.name, "role": h.role, "address": h.address, "kind": args.hosts.kind} for h in made.hosts]

@@ -8,7 +8,7 @@ import sys
 
 from components import registry, settings
 from components.machine import this_machine
-from components.steps import PROJECT, run_folder
+from components.steps import PROJECT, SITE, run_folder
 
 
 def require(lab: settings.LabSettings, stack: str) -> None:
@@ -49,7 +49,7 @@ def lab_of(stack: str) -> settings.LabSettings:
         settings.SettingsError: no such lab, or settings that can't be used.
     """
     values = _overrides(stack)
-    return settings.load(PROJECT / "stacks", stack, str(values.pop("lab", "") or ""), values)
+    return settings.load(PROJECT / "stacks", stack, str(values.pop("lab", "") or ""), values, SITE)
 
 
 def main(arguments: list[str]) -> int:

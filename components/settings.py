@@ -67,6 +67,19 @@ class Image(Artifact):
     )
 
 
+class Registry(_Settings):
+    """Where images of a registry come from; a plain text is its only mirror."""
+
+    mirrors: tuple[Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?$")], ...] = Field(
+        min_length=1, description="Addresses of mirrors or caches, asked in this order before the registry itself"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_text_is_the_mirror(cls, value: Any) -> Any:
+        return {"mirrors": [value]} if isinstance(value, str) else value
+
+
 class LabSettings(_Settings):
     """One lab: its hosts, its distribution, and what is measured on it. Each distribution has its own, with this as its base."""
 
@@ -85,6 +98,18 @@ class LabSettings(_Settings):
         default_factory=dict, description="What replaces a download, by the artifact's name in tools/distributions.toml"
     )
     images: tuple[Image, ...] = Field((), description="Container images that hosts have before anything starts")
+    proxy: Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?/?$")] | None = Field(
+        None, description="The HTTP proxy by which hosts, and what is installed on them, reach what is outside"
+    )
+    no_proxy: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.][A-Za-z0-9.:/-]*$")], ...] = Field(
+        (), description="Names, domains and networks that are reached without it, beside private networks"
+    )
+    ca: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./][A-Za-z0-9_./+-]*$")] | None = Field(
+        None, description="A PEM file of authorities that hosts trust, from / or below the project"
+    )
+    registries: dict[Annotated[str, Field(pattern=r"^(\*|[a-z0-9][a-z0-9.-]*(:\d{1,5})?)$")], Registry] = Field(
+        default_factory=dict, description="Mirrors or caches of registries, by the registry's name; * for all others"
+    )
     hosts: HostSettings = Field(default_factory=lambda: HostSettings.model_validate({}))
     controllers: Literal[1, 3] = Field(1, description="Hosts that run the control plane")
     workers: Annotated[int, Field(ge=0, le=100)] = Field(2, description="Hosts that only run workloads")
@@ -117,7 +142,11 @@ class LabSettings(_Settings):
         return self
 
 
-def load(folder: Path, stack: str, lab: str, overrides: Mapping[str, Any]) -> LabSettings:
+SITE_KEYS = ("proxy", "noProxy", "ca", "registries")
+"""What a file for all labs may hold."""
+
+
+def load(folder: Path, stack: str, lab: str, overrides: Mapping[str, Any], site: Path | None = None) -> LabSettings:
     """Read the lab of a stack.
 
     Args:
@@ -125,6 +154,7 @@ def load(folder: Path, stack: str, lab: str, overrides: Mapping[str, Any]) -> La
         stack: the stack's name, and the lab's unless ``lab`` is given.
         lab: a lab's name, or ``""``.
         overrides: single settings, nested as in the file; they win.
+        site: a file with what all labs share, if there is one; the lab's own file wins.
 
     Raises:
         SettingsError: no such lab, or settings that can't be used.
@@ -145,18 +175,32 @@ def load(folder: Path, stack: str, lab: str, overrides: Mapping[str, Any]) -> La
             f"Name one with 'pulumi config set --stack {stack} litelab:lab LAB', or make its file."
         )
         raise SettingsError(msg)
+    content = _mapping(path, "a lab", "distribution: upstream")
+    shared = {}
+    if site is not None and site.exists():
+        shared = _mapping(site, "what all labs share", "proxy: http://proxy.example:3128")
+        if other := sorted(set(map(str, shared)) - set(SITE_KEYS)):
+            msg = f"{site.parent.name}/{site.name}: {', '.join(other)} can't be shared by all labs; it takes {', '.join(SITE_KEYS)}. Nothing was made."
+            raise SettingsError(msg)
+    from_site = f", or {site.parent.name}/{site.name}" if site is not None and shared else ""
+    where = f"{folder.name}/{path.name} (or litelab: configuration of stack {stack}{from_site})"
+    return parse(_merge(_merge(shared, content), overrides), where)
+
+
+def _mapping(path: Path, what: str, example: str) -> dict[str, Any]:
+    """A YAML file of keys and values; an empty one has none."""
+    where = f"{path.parent.name}/{path.name}"
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        msg = f"{folder.name}/{path.name} is not YAML: {' '.join(str(error).split())}. Mend it and run again."
+        msg = f"{where} is not YAML: {' '.join(str(error).split())}. Mend it and run again."
         raise SettingsError(msg) from error
-    where = f"{folder.name}/{path.name}"
     if content is None:
-        content = {}
+        return {}
     if not isinstance(content, dict):
-        msg = f"{where} holds a {type(content).__name__}, and a lab is a mapping such as 'distribution: upstream'."
+        msg = f"{where} holds a {type(content).__name__}, and {what} is a mapping such as '{example}'."
         raise SettingsError(msg)
-    return parse(_merge(content, overrides), f"{where} (or litelab: configuration of stack {stack})")
+    return content
 
 
 def parse(content: Mapping[str, Any], where: str) -> LabSettings:

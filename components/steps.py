@@ -23,6 +23,8 @@ from components.contract import Host
 
 PROJECT = Path(__file__).resolve().parent.parent
 SCRIPTS = PROJECT / "components" / "scripts"
+SITE = PROJECT / ".lab" / "site.yaml"
+"""What all labs of the checkout share."""
 
 
 @dataclass(frozen=True)

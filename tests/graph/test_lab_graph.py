@@ -18,8 +18,9 @@ SHAPES: list[dict[str, Any]] = [
     {"workloads": []},
     {"workers": 0, "controllerRunsWorkloads": True, "workloads": []},
     {"workers": 5, "controllerRunsWorkloads": True, "hosts": {"internet": True, "subnet": "10.87.3.0/24"}},
+    {"proxy": "http://proxy.example:3128", "registries": {"docker.io": "https://mirror.example:5000"}, "workloads": []},
 ]
-IDS = ["default", "nothing-measured", "single-host", "six-hosts"]
+IDS = ["default", "nothing-measured", "single-host", "six-hosts", "mirror"]
 
 LOCAL = re.compile(r'"\$STEP" (create|delete)( [A-Za-z0-9][A-Za-z0-9._/-]*)*')
 REMOTE = re.compile(r"/opt/litelab/([a-z0-9]+)/scripts/([a-z-]+\.sh) (create|delete)")
@@ -46,6 +47,7 @@ class TestPlaces:
             "litelab:hosts:NspawnHosts": r"keys|network|host-\d+",
             "litelab:clusters:UpstreamCluster": r"ca|certificates-host-\d+|stage-host-\d+|controller|node-host-\d+|verify",
             "litelab:benchmarks:Benchmarks": r"access|workload-.*",
+            "litelab:site:Site": r"site-host-\d+",
         }
         for name in any_graph.commands:
             assert re.fullmatch(parents[any_graph.parent_type(name)], name), name
@@ -62,6 +64,7 @@ class TestPlaces:
             "litelab:hosts:NspawnHosts",
             "litelab:clusters:UpstreamCluster",
             "litelab:benchmarks:Benchmarks",
+            "litelab:site:Site",
             "command:local:Command",
             "command:remote:Command",
         }

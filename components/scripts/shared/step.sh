@@ -18,6 +18,14 @@ die() {
   exit 1
 }
 
+# The proxy of the place where the lab stands, if it has one: sessions by ssh read no profile.
+if [ -r /etc/litelab/environment ]; then
+  set -a
+  # shellcheck disable=SC1091
+  . /etc/litelab/environment
+  set +a
+fi
+
 # One step at a time on a host: a second 'up' waits for one that outlived its Pulumi.
 mkdir -p /run/litelab /var/lib/litelab
 exec 9>/run/litelab/step.lock

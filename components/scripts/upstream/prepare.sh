@@ -23,6 +23,8 @@ version = 2
   sandbox_image = "docker.io/litelab/pause:1"
   restrict_oom_score_adj = $restrict
   disable_apparmor = true
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "/etc/containerd/certs.d"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "$BASE/cni"
     conf_dir = "/etc/cni/net.d"

@@ -67,7 +67,7 @@ class TestUnknownKeys:
     def test_a_key_that_resembles_none_gets_no_suggestion(self) -> None:
         message = refusal({"qqqqqq": 1})
         assert "Did you mean" not in message
-        assert "Keys here: addons, artifacts, controllerRunsWorkloads, controllers, distribution, hosts" in message
+        assert "Keys here: addons, artifacts, ca, controllerRunsWorkloads, controllers, distribution, hosts" in message
 
     def test_every_wrong_key_is_named_at_once(self) -> None:
         message = refusal({"wrokers": 2, "hosts": {"cpu": 2}, "repeats": 0})
@@ -177,6 +177,36 @@ class TestLabFiles:
         assert load(path.parent, path.stem, "", {}).distribution == yaml.safe_load(path.read_text())["distribution"]
 
 
+class TestSite:
+    """What all labs of a checkout share."""
+
+    def test_it_is_under_the_labs_own_file(self, stacks: Path) -> None:
+        site = stacks.parent / "site.yaml"
+        site.write_text("proxy: http://proxy.example:3128\nregistries: {'*': 'https://cache.example'}\n")
+        assert load(stacks, "upstream-lab", "", {}, site).proxy == "http://proxy.example:3128"
+        (stacks / "upstream-lab.yaml").write_text("registries: {docker.io: 'https://mine.example'}\nproxy: null\n")
+        lab = load(stacks, "upstream-lab", "", {}, site)
+        assert lab.proxy is None
+        assert {name: r.mirrors for name, r in lab.registries.items()} == {
+            "*": ("https://cache.example",),
+            "docker.io": ("https://mine.example",),
+        }
+
+    def test_nothing_but_what_belongs_to_a_place_can_be_shared(self, stacks: Path) -> None:
+        (stacks.parent / "site.yaml").write_text("workers: 7\n")
+        with pytest.raises(SettingsError, match="workers can't be shared by all labs; it takes proxy, noProxy"):
+            load(stacks, "upstream-lab", "", {}, stacks.parent / "site.yaml")
+
+    def test_a_wrong_value_names_the_file_for_all_labs_too(self, stacks: Path) -> None:
+        site = stacks.parent / "site.yaml"
+        site.write_text("proxy: http://me:secret@proxy.example\n")
+        with pytest.raises(SettingsError, match=r"site\.yaml\): proxy: "):
+            load(stacks, "upstream-lab", "", {}, site)
+
+    def test_no_such_file_is_nothing_shared(self, stacks: Path) -> None:
+        assert load(stacks, "upstream-lab", "", {}, stacks / "none.yaml").proxy is None
+
+
 class TestOverrides:
     def test_an_override_wins_over_the_file(self, stacks: Path) -> None:
         assert load(stacks, "upstream-lab", "", {"workers": 5}).workers == 5
@@ -256,6 +286,9 @@ class TestHostileValues:
             "version",
             "minor",
             "addons",
+            "proxy",
+            "noProxy.0",
+            "ca",
             "workers",
             "workloads.0",
             "repeats",
@@ -292,6 +325,20 @@ class TestHostileValues:
             assert SHELL_WORD.fullmatch(word), word
             assert not word.startswith("-")
 
+    @given(value=st.one_of(HOSTILE, st.tuples(st.sampled_from(["https://m:5000", "docker.io"]), HOSTILE).map("".join)))
+    @pytest.mark.parametrize("is_key", [True, False])
+    def test_no_registry_or_mirror_becomes_more_than_a_plain_word(self, is_key: bool, value: str) -> None:
+        content = {value: "https://m.example:5000"} if is_key else {"docker.io": value}
+        try:
+            lab = parse({"registries": content}, "x")
+        except SettingsError:
+            return
+        for name, registry in lab.registries.items():
+            assert name == "*" or SHELL_WORD.fullmatch(name)
+            assert "/" not in name
+            assert ".." not in name.split("/")
+            assert all(SHELL_WORD.fullmatch(mirror) for mirror in registry.mirrors)
+
     def test_the_list_of_text_settings_is_whole(self) -> None:
         """A new setting that is text must be added to the property above."""
         schema = model_for("upstream", "nspawn").model_json_schema()
@@ -301,11 +348,14 @@ class TestHostileValues:
                 shown = json.dumps(field)
                 if '"string"' in shown:
                     texts.add(f"{prefix}{name}" + (".0" if '"array"' in shown else ""))
-        # Artifacts and images are held to their patterns below.
+        # Artifacts, images and registries are held to their patterns apart.
         assert texts - {"hosts.kind", "distribution", "artifacts"} == {
             "version",
             "minor",
             "addons",
+            "proxy",
+            "noProxy.0",
+            "ca",
             "hosts.subnet",
             "workloads.0",
         }

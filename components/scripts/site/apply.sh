@@ -1,0 +1,54 @@
+#!/bin/bash
+# apply.sh create|delete, on a host: puts the site's files in place of those that it put there before, and lets what runs see them.
+set -euo pipefail
+BASE=/var/lib/litelab/site
+CA=/etc/litelab/site-ca.crt
+had_ca=false
+
+forget() {
+  [ ! -f "$CA" ] || had_ca=true
+  [ ! -f "$BASE/list" ] || while IFS= read -r path; do rm -f "/$path"; done <"$BASE/list"
+  rm -f "$BASE/list" /usr/local/share/ca-certificates/litelab-site.crt /etc/pki/ca-trust/source/anchors/litelab-site.crt
+}
+
+# Each system has its own list of whom to trust.
+trust() {
+  [ -f "$CA" ] || [ "$had_ca" = true ] || return 0
+  if command -v update-ca-certificates >/dev/null; then
+    [ ! -f "$CA" ] || install -D -m 644 "$CA" /usr/local/share/ca-certificates/litelab-site.crt
+    # Only then it takes away what is no longer there.
+    timeout 100 update-ca-certificates --fresh >/dev/null
+  elif command -v update-ca-trust >/dev/null; then
+    [ ! -f "$CA" ] || install -D -m 644 "$CA" /etc/pki/ca-trust/source/anchors/litelab-site.crt
+    timeout 100 update-ca-trust
+  else
+    echo "error: host $(hostname): it has neither update-ca-certificates nor update-ca-trust, so no program would trust the authority. Install ca-certificates on it; then run the same command again." >&2
+    exit 1
+  fi
+}
+
+# Proxy and authorities are read at the start of a program alone. Pods outlive the restart.
+tell() {
+  local unit
+  systemctl daemon-reload
+  for unit in containerd k3s k3s-agent; do timeout 100 systemctl try-restart "$unit" 2>/dev/null || true; done
+}
+
+case ${1:-} in
+create)
+  forget
+  tar -tzf "$BASE/files.tar.gz" >"$BASE/list"
+  tar -xzf "$BASE/files.tar.gz" -C / --no-same-owner
+  ;;
+delete)
+  forget
+  rm -rf "$BASE"
+  find /etc/litelab /etc/containerd/certs.d -depth -type d -empty -delete 2>/dev/null || true
+  ;;
+*)
+  echo "usage: apply.sh create|delete" >&2
+  exit 2
+  ;;
+esac
+trust
+tell

@@ -1,0 +1,181 @@
+"""What the place where a lab stands asks of its hosts: a proxy, an authority of its own, mirrors of registries.
+
+Everything is files on the hosts, written before anything is installed there. Hosts of a lab that has none of these settings
+are left as they are.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import gzip
+import hashlib
+import io
+import ipaddress
+import json
+import tarfile
+from collections.abc import Callable, Mapping, Sequence
+
+import pulumi
+from cryptography import x509
+
+from components.contract import Host
+from components.settings import LabSettings, Registry, SettingsError
+from components.steps import PROJECT, local_step, publish
+
+CA_ON_HOST = "/etc/litelab/site-ca.crt"
+NOT_BY_PROXY = ("localhost", "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", ".svc", ".cluster.local")
+"""Pods, services and hosts of labs; a proxy is for what is outside."""
+
+
+def prepared(name: str, args: LabSettings, hosts: list[Host], opts: pulumi.ResourceOptions) -> list[Host]:
+    """The same hosts, once they have what the settings ask for: who uses their identity waits for that.
+
+    Raises:
+        SettingsError: the CA's file can't be used, or the distribution is not known to take mirrors.
+    """
+    if not (args.proxy or args.ca or args.registries):
+        return hosts
+    return Site(name, args, hosts, opts).hosts
+
+
+class Site(pulumi.ComponentResource):
+    """One step a host.
+
+    Attributes:
+        hosts: as they were given; their identity is known only when the step has run.
+    """
+
+    hosts: list[Host]
+
+    def __init__(
+        self, name: str, args: LabSettings, hosts: list[Host], opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("litelab:site:Site", name, None, opts)
+        scripts = publish("site", pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run(), shared=True)
+        ca = authority(args.ca)
+        form = _form(args)
+        self.hosts = []
+        for host in hosts:
+            content = pulumi.Output.all(*[h.address for h in hosts]).apply(
+                lambda addresses: archive(files(args, ca, form, addresses))
+            )
+            step = local_step(
+                f"site-{host.name}",
+                scripts,
+                "site.sh",
+                arguments=[host.name],
+                stdin=content,
+                triggers=[host.identity, content.apply(lambda text: hashlib.sha256(text.encode()).hexdigest()[:12])],
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[host.made], deleted_with=host.gone_with),
+            )
+            # The same value: what is installed already stays, and what is to be installed waits.
+            identity = pulumi.Output.all(host.identity, step.stdout).apply(lambda both: str(both[0]))
+            self.hosts.append(dataclasses.replace(host, identity=identity))
+        self.register_outputs({})
+
+
+def authority(path: str | None) -> str:
+    """The certificates in the file that ``ca`` names, as PEM; empty when it names none.
+
+    Raises:
+        SettingsError: there is no such file, or it holds something else.
+    """
+    if path is None:
+        return ""
+    try:
+        text = (PROJECT / path).read_text(encoding="utf-8")
+        x509.load_pem_x509_certificates(text.encode())
+    except OSError as error:
+        msg = f"ca: {path} can't be read: {error.strerror}. Name a PEM file by its path, from / or below the project."
+        raise SettingsError(msg) from error
+    except ValueError as error:
+        msg = f"ca: {path} holds no certificate in PEM ('-----BEGIN CERTIFICATE-----'). Name the authority's own file."
+        raise SettingsError(msg) from error
+    if "PRIVATE KEY" in text:
+        msg = f"ca: {path} holds a private key too, which hosts must not get. Name a file with the certificate alone."
+        raise SettingsError(msg)
+    return text
+
+
+def files(
+    args: LabSettings, ca: str, form: Callable[[Mapping[str, Registry], bool], dict[str, str]], addresses: Sequence[str]
+) -> dict[str, str]:
+    """Every file that a host gets, path below ``/`` to content.
+
+    Args:
+        args: the lab.
+        ca: certificates to trust, as PEM.
+        form: how the distribution is told of mirrors.
+        addresses: of all hosts.
+    """
+    found = {CA_ON_HOST.removeprefix("/"): ca} if ca else {}
+    if args.proxy:
+        # Hosts of a lab are near each other, also when their addresses are public.
+        public = [address for address in addresses if not _is_private(address)]
+        near = ",".join([*NOT_BY_PROXY, *public, *args.no_proxy])
+        values = {"http_proxy": args.proxy, "https_proxy": args.proxy, "no_proxy": near}
+        values |= {key.upper(): value for key, value in values.items()}
+        lines = "".join(f"{key}={value}\n" for key, value in values.items())
+        found["etc/litelab/environment"] = lines
+        found["etc/profile.d/litelab-site.sh"] = "".join(f"export {line}\n" for line in lines.splitlines())
+        environment = " ".join(f'"{line}"' for line in lines.splitlines())
+        found["etc/systemd/system.conf.d/litelab-site.conf"] = f"[Manager]\nDefaultEnvironment={environment}\n"
+    return found | (form(args.registries, bool(ca)) if args.registries else {})
+
+
+def _is_private(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_private
+    except ValueError:
+        return False
+
+
+def _form(args: LabSettings) -> Callable[[Mapping[str, Registry], bool], dict[str, str]]:
+    form = FORMS.get(args.distribution)
+    if args.registries and form is None:
+        msg = (
+            f"registries: Litelab does not know yet how {args.distribution} is told of mirrors; it does for {', '.join(FORMS)}. "
+            "Leave registries out."
+        )
+        raise SettingsError(msg)
+    return form or containerd
+
+
+def containerd(registries: Mapping[str, Registry], with_ca: bool) -> dict[str, str]:
+    """For containerd with ``config_path = "/etc/containerd/certs.d"`` (containerd, docs/hosts.md)."""
+    found = {}
+    for name, registry in registries.items():
+        lines = [
+            f'[host."{mirror}"]\n  capabilities = ["pull", "resolve"]\n'
+            + (f'  ca = "{CA_ON_HOST}"\n' if with_ca else "")
+            for mirror in registry.mirrors
+        ]
+        found[f"etc/containerd/certs.d/{'_default' if name == '*' else name}/hosts.toml"] = "".join(lines)
+    return found
+
+
+def k3s(registries: Mapping[str, Registry], with_ca: bool) -> dict[str, str]:
+    """For K3s (docs.k3s.io, Private Registry Configuration); JSON is YAML."""
+    content: dict[str, object] = {
+        "mirrors": {name: {"endpoint": list(registry.mirrors)} for name, registry in registries.items()}
+    }
+    if with_ca:
+        hosts = {mirror.split("//", 1)[1] for registry in registries.values() for mirror in registry.mirrors}
+        content["configs"] = {host: {"tls": {"ca_file": CA_ON_HOST}} for host in sorted(hosts)}
+    return {"etc/rancher/k3s/registries.yaml": json.dumps(content, indent=1) + "\n"}
+
+
+FORMS = {"upstream": containerd, "k3s": k3s}
+"""How a distribution is told of mirrors."""
+
+
+def archive(contents: Mapping[str, str]) -> str:
+    """Base64 of a gzipped tar of these files, root's and readable by all: nothing in them is secret."""
+    raw = io.BytesIO()
+    with gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as zipped, tarfile.open(fileobj=zipped, mode="w") as tar:
+        for path, text in sorted(contents.items()):
+            entry = tarfile.TarInfo(path)
+            entry.size, entry.mode = len(text.encode()), 0o644
+            tar.addfile(entry, io.BytesIO(text.encode()))
+    return base64.b64encode(raw.getvalue()).decode()
