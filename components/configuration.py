@@ -7,7 +7,7 @@ from typing import Any
 
 import pulumi
 
-from components import preflight, settings
+from components import layout, preflight, settings
 from components.steps import PROJECT, SITE
 
 
@@ -24,6 +24,7 @@ def load_settings() -> settings.LabSettings:
     # A preview shows any lab on any machine; only making one needs this machine.
     if not pulumi.runtime.is_dry_run():
         preflight.require(loaded, stack)
+        layout.mark(stack)
     return loaded
 
 

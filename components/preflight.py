@@ -6,17 +6,20 @@ import json
 import subprocess
 import sys
 
-from components import registry, settings
+from components import layout, registry, settings
 from components.machine import this_machine
 from components.steps import PROJECT, SITE, run_folder
 
 
 def require(lab: settings.LabSettings, stack: str) -> None:
-    """Refuse a lab that this machine can't carry.
+    """Refuse a lab that this machine can't carry, or that another Litelab has made and this one can't go on with.
 
     Raises:
         settings.SettingsError: every reason, with its cure.
     """
+    refused = layout.refusal(stack)
+    if refused:
+        raise settings.SettingsError(refused)
     is_new = not (PROJECT / run_folder(stack) / "lab.env").exists()
     found = registry.host_kind(lab.hosts.kind).problems(lab, this_machine(PROJECT), is_new)
     if found:
