@@ -51,6 +51,7 @@ class Traits:
         disk_mib: what must be free at least.
         workers_join_together: else one after another.
         nodes: which hosts are nodes of the cluster, as ``kubectl get nodes`` must show.
+        after_controllers: a script of the operator's machine that runs when the last of several controllers has joined, or ``""``.
         values: further settings for its scripts, as ``KEY=VALUE`` in plain characters.
         prepare_values: what ``prepare.sh`` is told, likewise.
         prepare_s: how long that may take.
@@ -62,6 +63,7 @@ class Traits:
     disk_mib: int = 1500
     workers_join_together: bool = True
     nodes: Callable[[Any, list[Host]], list[Host]] = lambda _, hosts: hosts
+    after_controllers: str = ""
     values: Callable[[Any], Mapping[str, str]] = field(default=lambda _: {})
     prepare_values: Callable[[Any], Mapping[str, str]] = field(default=lambda _: {})
     prepare_s: int = 300
@@ -132,6 +134,17 @@ class InstalledCluster(pulumi.ComponentResource):
         before: list[pulumi.Resource] = [begun]
         for host in self._controllers[1:]:
             before = [self._join(host, staged[host.name], *before)]
+        if traits.after_controllers and len(self._controllers) > 1:
+            others = [h.name for h in self._controllers[1:]]
+            settled = local_step(
+                traits.after_controllers.removesuffix(".sh"),
+                self._scripts,
+                traits.after_controllers,
+                environment={"FIRST": first.name, "OTHERS": " ".join(others)},
+                triggers=[h.identity for h in self._controllers],
+                opts=self._after(*before),
+            )
+            before = [settled]
         joined = list(before)
         for host in self._workers:
             step = self._join(host, staged[host.name], *before)

@@ -47,6 +47,7 @@ TRAITS = Traits(
     ports=(6443, 6444, 10250, 10010, 10248, 10249, 10256),
     memory_mib=1000,
     nodes=_nodes,
+    after_controllers="rotate.sh",
     values=lambda args: {"AGENTLESS": str(args.agentless).lower()},
 )
 

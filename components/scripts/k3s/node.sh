@@ -1,6 +1,7 @@
 #!/bin/bash
 # node.sh state|create, on a host that joins: K3s's agent, or a further server, until its node is Ready.
 # Input of create: the lab's settings, then the token.
+# node.sh retoken: a server restarts with another token, from standard input.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=k3s.sh
 . "$(dirname "$0")/k3s.sh"
@@ -32,7 +33,15 @@ create() {
   step_done node
 }
 
+retoken() {
+  local token
+  IFS= read -r token
+  (umask 077 && printf '%s\n' "$token" >"$TOKEN")
+  start k3s 240
+  wait_for "this server's API to be ready" 120 k3s kubectl get --raw '/readyz?verbose=false'
+}
+
 case ${1:-} in
-state | create) "$1" ;;
-*) die "usage: node.sh state|create" ;;
+state | create | retoken) "$1" ;;
+*) die "usage: node.sh state|create|retoken" ;;
 esac

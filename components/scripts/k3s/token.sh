@@ -1,11 +1,11 @@
 #!/bin/bash
 # token.sh create|delete HOST ROLE STATE, on the first controller: what a host needs to join, on standard output, and its end.
 # A worker gets a token of its own that makes agents alone, ends within the hour, and is deleted when it has joined. A server
-# can only join with the servers' token.
+# can only join with the servers' token, which 'token.sh rotate' replaces and prints when the last one has joined.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=k3s.sh
 . "$(dirname "$0")/k3s.sh"
-HOST=${2:?usage: token.sh create|delete HOST ROLE STATE} ROLE=$3 STATE=$4
+HOST=${2:-} ROLE=${3:-} STATE=${4:-}
 ID=/run/litelab/k3s-token-$HOST
 
 create() {
@@ -35,7 +35,15 @@ delete() {
   rm -f "$ID"
 }
 
+rotate() {
+  # K3s makes the new one up itself, so that neither is in a command line.
+  "$K3S" token rotate >/dev/null 2>&1 || die "K3s did not rotate the servers' token; its journal ends:
+$(journal k3s)"
+  cat "$DATA/server/token"
+}
+
 case ${1:-} in
-create | delete) "$1" ;;
-*) die "usage: token.sh create|delete HOST ROLE STATE" ;;
+create | delete) "$1" "${HOST:?usage: token.sh create|delete HOST ROLE STATE}" ;;
+rotate) rotate ;;
+*) die "usage: token.sh create|delete HOST ROLE STATE, token.sh rotate" ;;
 esac
