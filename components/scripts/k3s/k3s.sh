@@ -93,17 +93,20 @@ install_unit() {
     INSTALL_K3S_SELINUX_WARN=true sh "$(artifact install)" "$1" 2>&1) || die "K3s's installer failed. It said: $(printf '%s' "$log" | tail -n 3 | tr '\n' ' ')"
 }
 
-# start UNIT SECONDS: K3s's unit has no limit of its own, and with a wrong token it tries for ever.
+# start UNIT SECONDS: K3s's unit has no limit of its own: with a wrong token it tries for ever, and where it ends it is restarted.
 start() {
-  if timeout -k 5 "$2" systemctl restart "$1"; then
-    return
-  fi
-  local last
-  last=$(journal "$1")
-  systemctl stop --no-block "$1" || true
-  die "waited $2 s for $1 to start. Its journal ends:
+  local deadline=$((SECONDS + $2)) last
+  timeout -k 5 "$2" systemctl restart "$1" 2>/dev/null && return 0
+  until systemctl -q is-active "$1"; do
+    if [ "$SECONDS" -ge "$deadline" ]; then
+      last=$(journal "$1")
+      systemctl stop --no-block "$1" || true
+      die "waited $2 s for $1 to start. Its journal ends:
 $last
 Look inside with 'make ssh HOST=$NODE'; run the same command again to go on."
+    fi
+    sleep 0.5
+  done
 }
 
 mark_running() {

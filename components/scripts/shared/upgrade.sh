@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# upgrade.sh create, on the operator's machine: brings every host to the staged version, one after another, in order. Hosts that
-# have it are left alone, so on a fresh lab it does nothing. Environment: HOSTS (in order, with blanks), FIRST.
+# upgrade.sh create, on the operator's machine: brings every host to the wanted version, programs and images, one after another,
+# in order. Hosts that have them are left alone, so on a fresh lab it does nothing. Environment: HOSTS (in order, with blanks), FIRST.
 # Standard input: settings, KEY=VALUE lines.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=operator.sh
@@ -25,10 +25,11 @@ create() {
   for host in $HOSTS; do
     now=$(bounded_on 60 "$host" "$ON_HOST/scripts/running.sh" </dev/null)
     check_order "$host" "$now"
-    [ "$now" = "$WANTED" ] || old="$old $host"
+    # Another file under the same version is as much a change.
+    if [ "$now" != "$WANTED" ] || ! bounded_on 60 "$host" "cmp -s - $ON_HOST/list" <"$RUN/$PART.list"; then old="$old $host"; fi
   done
   for host in $old; do
-    say "$host: upgrade to $WANTED"
+    say "$host: brought to $WANTED"
     "$here/stage.sh" files "$host"
     printf '%s\nCONTROLLER=%s\n---\n' "$settings" "$FIRST" | bounded_on 600 "$host" "$ON_HOST/scripts/upgrade-host.sh create" >/dev/null
     # Only when the cluster sees it well is the next one touched.
