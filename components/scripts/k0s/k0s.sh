@@ -1,0 +1,128 @@
+# shellcheck shell=bash
+# Sourced by k0s's steps: where it is, how it is configured, how it is started.
+# Sources: docs.k0sproject.io (manual installation, air-gapped installation, configuration, upgrade), `k0s install --help`.
+# shellcheck source-path=SCRIPTDIR source=../shared/step.sh
+. "$(dirname "${BASH_SOURCE[0]}")/step.sh"
+
+K0S=/usr/local/bin/k0s
+CONFIG=/etc/k0s/k0s.yaml
+DATA=/var/lib/k0s
+# What this host has been brought to, written when it runs.
+RUNNING=$BASE/running
+
+kubectl() { "$K0S" kubectl --kubeconfig="$DATA/pki/admin.conf" "$@"; }
+
+# put_program: the staged binary in its place; its own word for its version must be what the lab asks for.
+put_program() {
+  local staged says
+  staged=$(program k0s)
+  says=$("$staged" version 2>&1 | head -n 1)
+  [ "$says" = "$(staged_version)" ] ||
+    die "the artifact k0s says it is ${says:-no k0s}, and the lab asks for $(staged_version). Name the right file in the lab's file, or set version: $says."
+  cmp -s "$staged" "$K0S" || {
+    cp "$staged" "$K0S.new"
+    mv "$K0S.new" "$K0S"
+  }
+}
+
+# put_images: tars that k0s's workers import when they start, and when one is new. A controller without kubelet has no use for them.
+put_images() {
+  mkdir -p "$DATA/images"
+  local image kept
+  for kept in "$DATA"/images/litelab-*; do
+    [ -e "$BASE/images/${kept##*/litelab-}" ] || rm -f "$kept"
+  done
+  for image in "$BASE"/images/*.tar; do
+    [ -e "$image" ] || continue
+    # By a rename, for a half-written one would be imported.
+    [ -e "$DATA/images/litelab-$(basename "$image")" ] || {
+      cp "$image" "$DATA/images/.new"
+      mv "$DATA/images/.new" "$DATA/images/litelab-$(basename "$image")"
+    }
+  done
+}
+
+# configure: k0s.yaml of a controller. Telemetry is off whatever the add-ons.
+configure() {
+  local address failover=false
+  [ "$CONTROLLERS" = 1 ] || failover=${FAILOVER:?}
+  mkdir -p "$(dirname "$CONFIG")"
+  {
+    cat <<YAML
+apiVersion: k0s.k0sproject.io/v1beta1
+kind: ClusterConfig
+metadata: {name: k0s, namespace: kube-system}
+spec:
+  api:
+    address: ${ADDRESS:?}
+    sans:
+YAML
+    for address in ${CONTROLLER_ADDRESSES//,/ }; do echo "      - $address"; done
+    cat <<YAML
+  storage: {type: etcd, etcd: {peerAddress: $ADDRESS}}
+  telemetry: {enabled: false}
+  network:
+    provider: kuberouter
+    nodeLocalLoadBalancing: {enabled: $failover, type: EnvoyProxy}
+  workerProfiles:
+    # For hosts that are containers: the disk is the machine's own, how full it is says nothing about the lab.
+    - name: litelab-container
+      values:
+        evictionHard: {memory.available: 100Mi, nodefs.available: 1%, nodefs.inodesFree: 1%, imagefs.available: 1%}
+        imageGCHighThresholdPercent: 100
+        imageGCLowThresholdPercent: 99
+        failSwapOn: false
+YAML
+  } >"$CONFIG.new"
+  chmod 600 "$CONFIG.new"
+  mv "$CONFIG.new" "$CONFIG"
+}
+
+# configure_containerd: sandboxes without CAP_SYS_RESOURCE can't lower an oom score. From 1.36 on k0s takes containerd 2's form alone.
+configure_containerd() {
+  local file=/etc/k0s/containerd.d/litelab.toml
+  if can_lower_oom; then
+    rm -f "$file"
+    return
+  fi
+  mkdir -p "$(dirname "$file")"
+  if [ "$(staged_version | cut -d. -f2)" -lt 36 ]; then
+    printf 'version = 2\n[plugins."io.containerd.grpc.v1.cri"]\n  restrict_oom_score_adj = true\n' >"$file"
+  else
+    printf "version = 3\n[plugins.'io.containerd.cri.v1.runtime']\n  restrict_oom_score_adj = true\n" >"$file"
+  fi
+}
+
+# worker_flags: of a host that runs a kubelet.
+worker_flags() { if is_container; then echo '--profile=litelab-container'; fi; }
+
+# install_unit ROLE FLAGS...: k0s's own unit, made anew when its flags have changed.
+install_unit() {
+  local log
+  log=$("$K0S" install "$@" --force 2>&1) || die "k0s did not install its unit: $(printf '%s' "$log" | tail -n 3 | tr '\n' ' ')"
+  systemctl daemon-reload
+}
+
+# controller_flags: which of k0s's own components stay out, and whether the host is a node too.
+controller_flags() {
+  [ "$ADDONS" != minimal ] || echo '--disable-components=metrics-server,autopilot,helm,update-prober'
+  [ "$RUNS_WORKLOADS" != true ] || {
+    echo '--enable-worker'
+    echo '--no-taints'
+    worker_flags
+  }
+}
+
+start_controller() {
+  # Its unit counts as started at once; the wait is for the API.
+  start_unit k0scontroller 60
+  wait_for "the API server to be ready" 240 k0scontroller kubectl get --raw '/readyz?verbose=false'
+}
+
+mark_running() {
+  staged_version >"$RUNNING.new"
+  mv "$RUNNING.new" "$RUNNING"
+}
+
+# unit: what runs here.
+unit() { if [ -e /etc/systemd/system/k0scontroller.service ]; then echo k0scontroller; else echo k0sworker; fi; }
