@@ -161,7 +161,7 @@ def host_ready(lab: LabStack, running: subprocess.Popen[str]) -> None:
         config = lab.run_folder / "ssh_config"
         return (config.exists() and lab.ssh("host-1", "true", check=False).returncode == 0) or None
 
-    wait_for("host-1 to answer", 120, answers)
+    wait_for("host-1 to answer", 300, answers)
 
 
 def with_agent(lab: LabStack, command: str) -> str:

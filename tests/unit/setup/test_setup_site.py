@@ -67,6 +67,11 @@ def index(tmp_path: Path) -> Iterator[tuple[str, Path]]:
             "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         )
         packed.writestr("litelab_nothing-1.dist-info/RECORD", "")
+    versions = tmp_path / "www" / "example.test" / "nothing" / "@v"
+    versions.mkdir(parents=True)
+    (versions / "list").write_text("v1.2.3\n")
+    (versions / "v1.2.3.info").write_text('{"Version": "v1.2.3"}')
+    (versions / "v1.2.3.mod").write_text("module example.test/nothing\n")
     (folder / "index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>')
     with serving(tmp_path / "www", authority.issue(tmp_path, "127.0.0.1")) as address:
         yield address, tmp_path / "its-ca.pem"
@@ -116,6 +121,27 @@ def test_pip_downloads_only_when_it_was_told_of_the_authority(tmp_path: Path, in
     told = site.trust(tmp_path / "cache", {"LITELAB_CA": str(ca)})
     assert pip(address, tmp_path / "b", {**bare(), **told}).returncode == 0
     assert [p.suffix for p in (tmp_path / "b").iterdir()] == [".whl"]
+
+
+@pytest.mark.skipif(not shutil.which("go"), reason="no Go here")
+def test_go_asks_its_proxy_only_when_it_was_told_of_the_authority(tmp_path: Path, index: tuple[str, Path]) -> None:
+    address, ca = index
+    told = site.trust(tmp_path / "cache", {"LITELAB_CA": str(ca)})
+    go = {"GOPROXY": address, "GOFLAGS": "-mod=mod", "GOSUMDB": "off", "GOTOOLCHAIN": "local", "GOWORK": "off",
+          "GOMODCACHE": str(tmp_path / "mod"), "GOCACHE": str(tmp_path / "build")}  # fmt: skip
+    command = ["go", "list", "-m", "-versions", "example.test/nothing"]
+    (tmp_path / "module").mkdir()
+    (tmp_path / "module/go.mod").write_text("module example.test/here\n")
+
+    def run(**more: str) -> subprocess.CompletedProcess[str]:
+        environment = {**bare(), **go, **more}
+        return subprocess.run(
+            command, cwd=tmp_path / "module", env=environment, capture_output=True, text=True, timeout=120
+        )
+
+    assert "certificate signed by unknown authority" in run().stderr
+    done = run(**told)
+    assert done.stdout == "example.test/nothing v1.2.3\n", done.stderr
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="no curl here")
