@@ -8,6 +8,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from tools.setup import venv
+
 
 class DamagedCache:
     """A folder that looks like the cache and is made of links into it, except where a test changes something."""
@@ -18,6 +20,8 @@ class DamagedCache:
         for entry in self.real.iterdir():
             if entry.name not in {"durations.json", "lock", "logs"}:
                 (folder / entry.name).symlink_to(entry)
+        # Its name has the cache's own path in it.
+        venv.place(folder.resolve()).symlink_to((self.real / "venv").resolve())
 
     def own(self, *parts: str) -> Path:
         """A folder of the cache as one of its own, with links to what the real one holds."""

@@ -14,15 +14,20 @@ from tools.setup.progress import Progress
 GROUPS = ("runtime", "tests", "report", "clouds", "libvirt")
 
 
+def place(cache: Path) -> Path:
+    """Where the environment of a cache is, by what it is made of."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    # The key takes every lock, also of groups not wanted yet: they go into the same environment.
+    return cache / f"venv-{key_of(version, str(cache), *(TOOLS / 'locks' / f'{group}.txt' for group in GROUPS))}"
+
+
 def ensure(cache: Path, groups: tuple[str, ...], progress: Progress) -> Path:
     """The environment with these groups in it; a changed lock makes a new one.
 
     Each group leaves a stamp when it is whole, so an interrupted set-up installs the rest.
     """
     locks = {group: TOOLS / "locks" / f"{group}.txt" for group in GROUPS}
-    version = ".".join(map(str, sys.version_info[:3]))
-    # The key takes every lock, also of groups not wanted yet: they go into the same environment.
-    folder = cache / f"venv-{key_of(version, str(cache), *locks.values())}"
+    folder = place(cache)
     python = folder / "bin" / "python3"
     if not (folder / ".made").exists():
         remove([folder])
