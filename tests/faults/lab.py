@@ -24,6 +24,8 @@ ONE_HOST = {
     "hosts.memoryMib": "1536",
 }
 """Settings of a lab that is up in seconds."""
+PATIENT = {"SSH_TIMEOUT_S": "300"}
+"""For a machine that other work keeps busy."""
 STATE = PROJECT / ".lab" / "state" / ".pulumi"
 LOGS = PROJECT / ".lab" / "faults" / "logs"
 ORPHANS = PROJECT / "components/scripts/nspawn/orphans.sh"
@@ -61,7 +63,7 @@ class FaultLab(LabStack):
         LOGS.mkdir(parents=True, exist_ok=True)
         log = LOGS / f"{self.name}-{next(self._count):03}.log"
         self.printed.append(log)
-        return Running(command, PROJECT, {**self.env, **(env or {})}, log)
+        return Running(command, PROJECT, {**PATIENT, **self.env, **(env or {})}, log)
 
     def start_verb(self, verb: str, env: Mapping[str, str] | None = None) -> Running:
         """``make lab`` or ``make destroy``, without the set-up before them."""

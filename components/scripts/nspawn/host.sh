@@ -162,18 +162,25 @@ start_machine() {
   printf '%s\n' "$!" >"$RECORD/$NAME.pid"
 }
 
+# The end of the machine's console, for an error.
+last_words() {
+  local text
+  text=$(tail -n 5 "$DIR/console.log" 2>/dev/null | tr '\n' ' ')
+  printf 'Last lines of %s: %s' "$DIR/console.log" "${text:-none. }"
+}
+
 wait_for_ssh() {
   local deadline=$((SECONDS + ${SSH_TIMEOUT_S:-60})) pid last=''
   pid=$(cat "$RECORD/$NAME.pid")
   while [ "$SECONDS" -lt "$deadline" ]; do
-    kill -0 "$pid" 2>/dev/null || die "host $NAME: its machine ended while it booted. Last lines of $DIR/console.log: $(tail -n 5 "$DIR/console.log" | tr '\n' ' ')If they show no other cause, the root image is damaged: 'make setup' makes it again when a file of it has another size than before; otherwise 'rm -rf $(readlink -f "$ROOT_IMAGE")' first. Then run the same command again."
+    kill -0 "$pid" 2>/dev/null || die "host $NAME: its machine ended while it booted. $(last_words)If they show no other cause, the root image is damaged: 'make setup' makes it again when a file of it has another size than before; otherwise 'rm -rf $(readlink -f "$ROOT_IMAGE")' first. Then run the same command again."
     # A closed port answers at once; ssh itself is tried when it opens.
     if (exec 3<>"/dev/tcp/$PREFIX.$ADDRESS/22") 2>/dev/null; then
       last=$(ssh -F "$RUN/ssh_config" "$NAME" true </dev/null 2>&1) && return 0
     fi
     sleep 0.05
   done
-  die "host $NAME: waited ${SSH_TIMEOUT_S:-60} s for ssh at $PREFIX.$ADDRESS. Last answer: ${last:-no connection}. Last lines of $DIR/console.log: $(tail -n 5 "$DIR/console.log" | tr '\n' ' ')Run the same command again, and the host is made anew; on a machine that is very busy, SSH_TIMEOUT_S=300 before it waits longer."
+  die "host $NAME: waited ${SSH_TIMEOUT_S:-60} s for ssh at $PREFIX.$ADDRESS. Last answer: ${last:-no connection}. $(last_words)Run the same command again, and the host is made anew; on a machine that is very busy, SSH_TIMEOUT_S=300 before it waits longer."
 }
 
 create() {
