@@ -1,7 +1,7 @@
-"""``orphans.py [--remove]``: pools, networks and guests named ``litelab-...`` in libvirt that no Pulumi state knows.
+"""``orphans.py [--remove | --of RUN]``: pools, networks and guests named ``litelab-...`` in libvirt that no Pulumi state knows.
 
 A lab says where it is run from in the machine's registry, which goes with a reboot, and in its run folder. One that neither names
-may be another checkout's: it is listed and left alone.
+may be another checkout's: it is listed and left alone. ``--of`` takes one lab away, by its run folder, whatever a state knows.
 """
 
 from __future__ import annotations
@@ -51,8 +51,22 @@ def remove(lab: str) -> str:
     return "; ".join(filter(None, left))
 
 
+def remove_of(run: Path) -> int:
+    """Take away the lab that a run folder names; 1 when something is left."""
+    env = (run / "lab.env").read_text(encoding="utf-8")
+    named = re.search(r"(?m)^LAB_ID=(litelab-[a-z0-9-]+-[0-9a-f]{6})$", env)
+    said = remove(named[1]) if named else ""
+    if said:
+        print(f"lab {run.name}: {said}")
+        return 1
+    (run / "lab.env").unlink()
+    return 0
+
+
 def main(arguments: list[str]) -> int:
     """List them, or take them away; 1 when something is left."""
+    if arguments[:1] == ["--of"]:
+        return remove_of(Path(arguments[1]))
     reached = subprocess.run(
         ["virsh", "--connect", virsh.URI, "version"],
         capture_output=True,
