@@ -92,10 +92,12 @@ class Cluster(Protocol):
     Attributes:
         kubeconfig: the administrator's, a secret; who has it finds every node Ready and cluster DNS up.
         version: what runs.
+        nodes: names of the hosts that are its nodes.
     """
 
     kubeconfig: pulumi.Output[str]
     version: str
+    nodes: list[str]
 
 
 @dataclass(frozen=True)

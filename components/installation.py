@@ -76,7 +76,7 @@ def release(lab: LabSettings) -> pins.Release:
         ValueError: there is none; one sentence.
     """
     try:
-        return pins.release(lab.distribution, lab.minor, lab.version)
+        return pins.release(lab.pinned_as, lab.minor, lab.version)
     except pins.PinError as error:
         raise ValueError(str(error)) from None
 
@@ -98,12 +98,16 @@ class InstalledCluster(pulumi.ComponentResource):
         version: what runs.
         ready: the last step; who depends on it finds every node Ready and cluster DNS up.
         proof: of each file, its digest and who vouches for it.
+        joins: the step by which each further host joined; its output is a secret.
+        nodes: names of the hosts that are nodes.
     """
 
     kubeconfig: pulumi.Output[str]
     version: str
     ready: pulumi.Resource
     proof: pulumi.Output[Any]
+    joins: dict[str, local.Command]
+    nodes: list[str]
 
     def __init__(
         self,
@@ -124,10 +128,12 @@ class InstalledCluster(pulumi.ComponentResource):
         self._controllers = [h for h in hosts if h.role == "controller"]
         self._workers = [h for h in hosts if h.role == "worker"]
         first = self._controllers[0]
+        self.joins = {}
+        self.nodes = [h.name for h in traits.nodes(args, hosts)]
 
         fetched = self._artifacts(wanted)
         validated = self._validate()
-        staged = {h.name: self._stage(h, fetched, validated) for h in hosts}
+        staged = self._staged({h.name: self._stage(h, fetched, validated) for h in hosts})
         begun = remote_step(
             "init", first, self._scripts, "init.sh", stdin=self._input(first), opts=self._after(staged[first.name])
         )
@@ -157,7 +163,7 @@ class InstalledCluster(pulumi.ComponentResource):
             self._scripts,
             "verify.sh",
             # Who is a node is told to this step alone: one more worker changes nothing on the others.
-            stdin=self._input(first, NODES=",".join(h.name for h in traits.nodes(args, hosts))),
+            stdin=self._input(first, NODES=",".join(self.nodes)),
             opts=self._after(*joined),
         )
         self.ready = local_step(
@@ -175,6 +181,10 @@ class InstalledCluster(pulumi.ComponentResource):
             pulumi.Output.all(verified.stdout, self.ready.stdout).apply(lambda x: str(x[0]))
         )
         self.register_outputs({"kubeconfig": self.kubeconfig, "version": self.version})
+
+    def _staged(self, steps: Mapping[str, pulumi.Resource]) -> Mapping[str, pulumi.Resource]:
+        """What a host's first or joining step waits for, by host; a distribution may put steps of its own before."""
+        return steps
 
     def _after(self, *steps: pulumi.Resource, host: Host | None = None) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(
@@ -221,7 +231,7 @@ class InstalledCluster(pulumi.ComponentResource):
         )
 
     def _join(self, host: Host, *before: pulumi.Resource) -> local.Command:
-        return local_step(
+        step = self.joins[host.name] = local_step(
             f"join-{host.name}",
             self._scripts,
             "join.sh",
@@ -232,6 +242,7 @@ class InstalledCluster(pulumi.ComponentResource):
             secret=True,
             opts=self._after(*before, host=host),
         )
+        return step
 
     def _input(self, host: Host | None, **more: str) -> pulumi.Output[str]:
         """What a script is told: ``KEY=VALUE`` lines and, where it runs on the host itself, ``---``."""

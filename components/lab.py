@@ -35,7 +35,7 @@ class Lab(pulumi.ComponentResource):
         self.cluster_summary = {
             "distribution": args.distribution,
             "version": cluster.version,
-            "nodes": [h.name for h in made.hosts],
+            "nodes": cluster.nodes,
         }
         self.kubeconfig = cluster.kubeconfig
         self.results = measured.results

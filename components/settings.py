@@ -119,6 +119,11 @@ class LabSettings(_Settings):
     )
     repeats: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="Measured repeats of each workload")
 
+    @property
+    def pinned_as(self) -> str:
+        """Its section in ``tools/distributions.toml``."""
+        return self.distribution
+
     @field_validator("workloads")
     @classmethod
     def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:

@@ -121,12 +121,14 @@ def remote_step(
     *,
     stdin: pulumi.Input[str] | None = None,
     delete: bool = False,
+    outlives: bool = False,
     triggers: Sequence[Any] = (),
     opts: pulumi.ResourceOptions | None = None,
 ) -> remote.Command:
     """A script that root runs on a host, where the part's ``stage`` step put it: ``SCRIPT create``, and ``SCRIPT delete`` if it has one.
 
-    Standard input carries settings and secrets. Output is kept secret and off the console.
+    Standard input carries settings and secrets. Output is kept secret and off the console. What ``outlives`` its host, as a
+    subscription does, is deleted on it even when the host goes.
     """
     path = f"/opt/litelab/{scripts.part}/scripts/{script}"
     return remote.Command(
@@ -141,7 +143,7 @@ def remote_step(
         opts=pulumi.ResourceOptions.merge(
             pulumi.ResourceOptions(
                 delete_before_replace=True,
-                deleted_with=host.gone_with,
+                deleted_with=None if outlives else host.gone_with,
                 additional_secret_outputs=["stdout", "stderr"],
             ),
             opts,

@@ -54,11 +54,13 @@ class UpstreamCluster(pulumi.ComponentResource):
     Attributes:
         kubeconfig: the administrator's, a secret; its server is the first controller's address.
         version: what runs.
+        nodes: names of the hosts that are its nodes.
         ready: the last step; who depends on it finds every node Ready and cluster DNS up.
     """
 
     kubeconfig: pulumi.Output[str]
     version: str
+    nodes: list[str]
     ready: pulumi.Resource
 
     def __init__(
@@ -69,6 +71,7 @@ class UpstreamCluster(pulumi.ComponentResource):
         scripts = publish("upstream", stack, dry_run=pulumi.runtime.is_dry_run(), shared=True)
         controller = hosts[0]
         self.version = VERSION
+        self.nodes = [h.name for h in hosts]
 
         def options(*after: pulumi.Resource, host: Host | None = None) -> pulumi.ResourceOptions:
             gone_with = host.gone_with if host else None

@@ -84,7 +84,7 @@ def _assemble(
         shutil.rmtree(made)
     subprocess.run(["cp", "-al", str(base), str(made)], check=True, timeout=300)
     share = made / SHARE
-    share.mkdir(parents=True)
+    (share / "upstream").mkdir(parents=True)
     upstream = real / "artifacts" / "upstream"
     for part in ("bin", "cni", "images"):
         subprocess.run(["cp", "-al", str((upstream / part).resolve()), str(share / "upstream" / part)], check=False)

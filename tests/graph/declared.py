@@ -144,7 +144,7 @@ class _Steps(mocks.Mocks):
             files = [{"name": f["name"], "sha256": f["sha256"], "proof": f["proof"]} for f in request["files"]]
             return json.dumps({"list": hashlib.sha256(str(request).encode()).hexdigest()[:12], "files": files})
         if args.name == "verify":
-            return f"{SECRET} kubeconfig"
+            return self.identities.get("verify", f"{SECRET} kubeconfig")
         if args.name.startswith("workload-"):
             return json.dumps({"outcome": "good"})
         return self.identities.get(args.name, f"{args.name}-made-once")

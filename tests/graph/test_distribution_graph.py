@@ -22,6 +22,13 @@ INSTALLED = [
     if isinstance(component := registry.distribution(name).component, type) and issubclass(component, InstalledCluster)
 ]
 NSPAWN = {"hosts": {"kind": "nspawn"}, "workloads": ["pods-8"]}
+# The form in which each has hosts that join.
+JOINING: dict[str, dict[str, Any]] = {"microshift": {"topology": "multinode"}}
+
+
+def shape(distribution: str) -> dict[str, Any]:
+    """One controller, two workers."""
+    return {**NSPAWN, "distribution": distribution, **JOINING.get(distribution, {})}
 
 
 @pytest.fixture(params=INSTALLED)
@@ -33,7 +40,7 @@ def distribution(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def graph(lab: Declare, distribution: str) -> Graph:
     """One controller, two workers."""
-    return lab({**NSPAWN, "distribution": distribution})
+    return lab(shape(distribution))
 
 
 def changed(before: Graph, after: Graph) -> set[str]:
@@ -100,20 +107,20 @@ class TestState:
             assert command.request.deleteBeforeReplace, name
 
     def test_a_preview_declares_the_same(self, lab: Declare, distribution: str, project: Path) -> None:
-        preview = lab({**NSPAWN, "distribution": distribution}, preview=True)
+        preview = lab(shape(distribution), preview=True)
         assert list(project.iterdir()) == []
-        assert preview.resources.keys() == lab({**NSPAWN, "distribution": distribution}).resources.keys()
+        assert preview.resources.keys() == lab(shape(distribution)).resources.keys()
 
 
 class TestChanges:
     def test_a_host_made_anew_is_staged_and_joined_again_and_no_other(self, lab: Declare, distribution: str) -> None:
-        settings = {**NSPAWN, "distribution": distribution}
+        settings = shape(distribution)
         before, after = lab(settings), lab(settings, identities={"host-2": "another-machine"})
         again = {n for n in changed(before, after) if not n.startswith("workload-")}
         assert again == {"validate", "stage-host-2", "join-host-2"}
 
     def test_one_more_worker_changes_nothing_on_hosts_that_are_there(self, lab: Declare, distribution: str) -> None:
-        settings = {**NSPAWN, "distribution": distribution}
+        settings = shape(distribution)
         before, after = lab(settings), lab({**settings, "workers": 3})
         ours = {n for n in changed(before, after) if re.match(r"stage-|init|join-", n)}
         assert ours == {"stage-host-4", "join-host-4"}
@@ -121,7 +128,7 @@ class TestChanges:
     def test_a_changed_version_fetches_upgrades_and_measures_again_and_installs_nothing(
         self, lab: Declare, distribution: str
     ) -> None:
-        settings = {**NSPAWN, "distribution": distribution}
+        settings = shape(distribution)
         before = lab(settings)
         version = before.resources["cluster"].name and str(before.lab.cluster_summary["version"])
         newer = re.sub(r"^(v?\d+\.\d+\.)(\d+)", lambda m: f"{m[1]}{int(m[2]) + 1}", version)
@@ -147,7 +154,7 @@ class TestArtifacts:
         seen = []
         for content in ("one", "two"):
             (project / "file").write_text(content)
-            declared = lab({**NSPAWN, "distribution": distribution, "artifacts": {name: "file"}})
+            declared = lab({**shape(distribution), "artifacts": {name: "file"}})
             request = json.loads(declared.commands["artifacts"].plain["stdin"])
             entry = next(f for f in request["files"] if f["name"] == name)
             assert (entry["source"], entry["proof"]) == ("file", "local")
@@ -158,7 +165,7 @@ class TestArtifacts:
         self, lab: Declare, distribution: str, name: str
     ) -> None:
         with pytest.raises(SettingsError, match=rf"artifacts\.{name}: there is no /nowhere/file\."):
-            lab({**NSPAWN, "distribution": distribution, "artifacts": {name: "/nowhere/file"}})
+            lab({**shape(distribution), "artifacts": {name: "/nowhere/file"}})
 
     def test_another_content_than_the_digest_says_is_refused(
         self, lab: Declare, distribution: str, name: str, tmp_path: Path
@@ -166,11 +173,11 @@ class TestArtifacts:
         (tmp_path / "file").write_text("damaged")
         given = {"source": str(tmp_path / "file"), "sha256": "0" * 64}
         with pytest.raises(SettingsError, match="it is damaged or another file"):
-            lab({**NSPAWN, "distribution": distribution, "artifacts": {name: given}})
+            lab({**shape(distribution), "artifacts": {name: given}})
 
     def test_an_artifact_that_it_does_not_have_is_refused(self, lab: Declare, distribution: str) -> None:
         with pytest.raises(SettingsError, match="has no such artifact"):
-            lab({**NSPAWN, "distribution": distribution, "artifacts": {"nothing": "file"}})
+            lab({**shape(distribution), "artifacts": {"nothing": "file"}})
 
 
 class TestVersions:

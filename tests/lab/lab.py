@@ -45,11 +45,12 @@ def wait_for(what: str, seconds: float, look: Callable[[], T | None]) -> T:
 
 @dataclass
 class LabStack:
-    """One stack of the lab ``upstream-lab`` with settings of its own."""
+    """One stack of a lab with settings of its own."""
 
     name: str
     settings: Mapping[str, str] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=environment)
+    lab: str = "upstream-lab"
 
     @property
     def run_folder(self) -> Path:
@@ -104,7 +105,7 @@ class LabStack:
         self.remove()
         self.pulumi("stack", "init")
         words = [w for key, value in self.settings.items() for w in ("--plaintext", f"litelab:{key}={value}")]
-        self.pulumi("config", "set-all", "--path", "--plaintext", "litelab:lab=upstream-lab", *words)
+        self.pulumi("config", "set-all", "--path", "--plaintext", f"litelab:lab={self.lab}", *words)
 
     def remove(self) -> None:
         """Destroy the lab and its stack, if there is any."""

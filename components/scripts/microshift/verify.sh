@@ -1,0 +1,31 @@
+#!/bin/bash
+# verify.sh create, on the first host: every node Ready, DNS up. Prints the kubeconfig that MicroShift wrote for the host's address.
+# verify.sh node HOST VERSION: that node is Ready, after an upgrade.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=../shared/step.sh
+. "$(dirname "$0")/step.sh"
+# shellcheck source-path=SCRIPTDIR source=microshift.sh
+. "$(dirname "$0")/microshift.sh"
+# shellcheck source-path=SCRIPTDIR source=../shared/cluster.sh
+. "$(dirname "$0")/cluster.sh"
+CLIENT=$(client)
+
+dns_up() { kubectl -n openshift-dns rollout status daemonset/dns-default --timeout=30s; }
+
+create() {
+  read_input
+  nodes_ready "$UNIT"
+  # Not 'microshift healthcheck': it waits for the router, which minimal leaves out.
+  [ "$DNS" = false ] || wait_for "cluster DNS (whose images come from quay.io, or are staged)" 300 "$UNIT" dns_up
+  step_done verify >&2
+  [ -r "$KUBEADMIN/$ADDRESS/kubeconfig" ] || die "MicroShift wrote no kubeconfig for $ADDRESS. It has some for $(find "$KUBEADMIN" -mindepth 1 -maxdepth 1 -type d -printf '%f ')."
+  cat "$KUBEADMIN/$ADDRESS/kubeconfig"
+}
+
+ready() { kubectl wait --for=condition=Ready "node/$1" --timeout=20s; }
+
+case ${1:-} in
+create) create ;;
+node) wait_for "$2 to be Ready with $3" 300 "$UNIT" ready "$2" ;;
+*) die "usage: verify.sh create|node HOST VERSION" ;;
+esac
