@@ -231,6 +231,21 @@ def _libvirt() -> Finding:
     )
 
 
+def _guests() -> Finding:
+    """What libvirt labs need of this machine beside libvirt itself."""
+    lacking = [] if shutil.which("mkisofs") else ["mkisofs"]
+    if not (places.cache() / "guests" / "debian" / "image.json").exists():
+        lacking.append("the guests' image")
+    return Finding(
+        "libvirt guests",
+        not lacking,
+        False,
+        f"no {', no '.join(lacking)}" if lacking else "mkisofs and the image are there",
+        "hosts.kind: libvirt",
+        "make setup STACK=libvirt-lab",
+    )
+
+
 def _sites() -> list[Finding]:
     """Each client's own site, as that client is set up here."""
     found = []
@@ -304,6 +319,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     _network,
     _kvm,
     _libvirt,
+    _guests,
 )
 
 

@@ -1,0 +1,34 @@
+"""The trial of KVM: its guest speaks where guests run, so that silence means that they do not."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tools.setup import kvm
+
+pytestmark = pytest.mark.libvirt
+
+
+def test_its_guest_speaks_under_emulation() -> None:
+    assert kvm.starts_a_guest("tcg") == (True, "a guest starts")
+
+
+def test_a_guest_that_says_nothing_did_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kvm, "TRIAL_S", 2.0)
+    monkeypatch.setattr(kvm, "BOOT_SECTOR", b"\xf4".ljust(510, b"\0") + b"\x55\xaa")
+    started, why = kvm.starts_a_guest("tcg")
+    assert not started
+    assert "did not start" in why
+
+
+def test_without_qemu_nothing_is_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+    assert not kvm.starts_a_guest("tcg")[0]
+
+
+def test_without_a_device_there_is_no_kvm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "exists", lambda _path: False)
+    assert kvm.starts_a_guest() == (False, "no /dev/kvm")
