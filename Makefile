@@ -9,7 +9,7 @@ ENV := . ./env.sh;
 SHELLS := $(shell git ls-files '*.sh' .ci/run)
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor setup lab destroy stack status ssh logs kubeconfig bench orphans check test test-libvirt faults perf image clean-cache format conformance
+.PHONY: help doctor setup lab destroy stack status ssh logs kubeconfig bench orphans check test test-libvirt faults perf image clean-cache format conformance contract
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -44,7 +44,7 @@ ifeq ($(UNIT)$(filter-out file,$(origin HOST)),)
 	@$(SETUP) logs $(STACK)
 else
 	@$(SETUP) up $(STACK)
-	@ssh -F .lab/run/$(STACK)/ssh_config $(HOST) journalctl --no-pager -n 100 $(if $(UNIT),-u $(UNIT))
+	@ssh -F .lab/run/$(STACK)/ssh_config $(HOST) '$$([ "$$(id -u)" = 0 ] || echo sudo -n)' journalctl --no-pager -n 100 $(if $(UNIT),-u $(UNIT))
 endif
 
 kubeconfig: ## the path of a lab's kubeconfig
@@ -66,6 +66,10 @@ check: ## format, lint, types, shell, unit and graph tests
 conformance: ## the command plugin against what pulumi-command promises
 	@$(SETUP) setup --group tests
 	@$(ENV) LITELAB_SSHD=$${LITELAB_SSHD:-$$(command -v sshd || echo $(CURDIR)/tests/conformance/sshd-of-root-image.sh)} pytest tests/conformance
+
+contract: ## what every kind of hosts promises, on real hosts of nspawn and existing; needs root
+	@$(SETUP) setup --group tests
+	@$(ENV) pytest -m lab tests/contract
 
 test: ## everything, with a real lab; under an hour from nothing
 	@tests/run-all.sh

@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
     found = {
         "hosts": hosts.kind,
         "distribution": lab.distribution,
-        "local": hosts.is_local if isinstance(hosts, LibvirtSettings) else hosts.kind == "nspawn",
+        "local": hosts.is_local,
         "image": hosts.image.name if isinstance(hosts, LibvirtSettings) else None,
     }
     print(json.dumps(found))

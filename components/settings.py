@@ -40,6 +40,11 @@ class HostSettings(_Settings):
     memory_mib: Annotated[int, Field(ge=1024, le=1048576)] = Field(2048, description="Memory of each host, MiB")
     internet: bool = Field(False, description="Give hosts a way out")
 
+    @property
+    def is_local(self) -> bool:
+        """Whether hosts run on this machine, so that set-up must make it ready for them."""
+        return False
+
     def facts(self) -> dict[str, Any]:
         """What results say of the hosts beside processors and memory."""
         return {}

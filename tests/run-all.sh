@@ -18,5 +18,6 @@ part 'check' make --no-print-directory check
 part 'command plugin' make --no-print-directory conformance
 # shellcheck source=env.sh
 . ./env.sh
+part 'host contract' pytest -m lab tests/contract
 part 'real lab' pytest -m lab tests/lab
 part 'faults' pytest -m 'faults and not slow' tests/faults

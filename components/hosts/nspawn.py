@@ -38,6 +38,11 @@ class NspawnSettings(HostSettings):
     subnet: str | None = Field(None, description="The lab's IPv4 /24; default, one that this machine does not use")
     internet: bool = Field(False, description="Give hosts a way out, by user-space NAT")
 
+    @property
+    def is_local(self) -> bool:
+        """Always."""
+        return True
+
     @field_validator("subnet")
     @classmethod
     def _is_a_slash_24(cls, value: str | None) -> str | None:

@@ -41,6 +41,13 @@ class HostsStack:
     def run_folder(self) -> Path:
         return PROJECT / ".lab" / "run" / self.name
 
+    @cached_property
+    def marks(self) -> tuple[str, ...]:
+        """What only this stack's nspawn hosts have on the machine is called by one of these."""
+        lines = (self.run_folder / "lab.env").read_text().splitlines()
+        names = dict(line.split("=", 1) for line in lines)
+        return names["LAB_ID"], f"{names['PREFIX']}.", names["UPLINK"], f"{self.run_folder}/"
+
     def pulumi(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         command = ["pulumi", *arguments, "--stack", self.name, "--non-interactive"]
         done = subprocess.run(
@@ -89,14 +96,14 @@ class HostsStack:
         return hosts
 
     def ssh(
-        self, host: str, command: str, *options: str, stdin: str = "", check: bool = True, timeout: float = 60
+        self, host: str, command: str, *options: str, stdin: str = "", check: bool = True, timeout: float = 240
     ) -> subprocess.CompletedProcess[str]:
         words = ["ssh", "-F", str(self.run_folder / "ssh_config"), *options, host, command]
         done = subprocess.run(words, capture_output=True, text=True, timeout=timeout, input=stdin)
         assert not check or done.returncode == 0, f"{host}: {command}: {done.stdout}{done.stderr}"
         return done
 
-    def by_root(self, host: str, script: str, *, check: bool = True, timeout: float = 60) -> str:
+    def by_root(self, host: str, script: str, *, check: bool = True, timeout: float = 240) -> str:
         """What a script prints that root's shell runs on a host, as the lab's own steps come to be root."""
         sudo = next(h["sudo"] for h in self.hosts if h["name"] == host)
         return self.ssh(host, f"{sudo}bash -s", stdin=script, check=check, timeout=timeout).stdout

@@ -1,0 +1,72 @@
+"""The host kinds that are held to the host contract. Another kind is one more entry of ``CASES``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from components.steps import SCRIPTS
+from tests.contract.hostsonly import HostsStack
+from tests.lab import machine
+
+CPUS, MEMORY_MIB = 1, 1280
+NAMES = ("host-1", "host-2", "host-3")
+
+
+@dataclass(frozen=True)
+class Case:
+    """How a kind is brought up here, and where it could leave something.
+
+    Attributes:
+        hosts: ``hosts:`` of a lab's file, given nspawn hosts that stand.
+        traces: everything of the stack's that is there now; empty once it is gone.
+        untouched: what must be after the hosts as it was before them.
+        is_itself_the_ground: it is the very stack of nspawn hosts that other kinds are tested on.
+    """
+
+    hosts: Callable[[HostsStack], dict[str, Any]]
+    traces: Callable[[HostsStack, HostsStack], dict[str, Any]]
+    untouched: Callable[[HostsStack], dict[str, Any]] = lambda _: {}
+    is_itself_the_ground: bool = False
+
+
+def nspawn_traces(stack: HostsStack, _: HostsStack) -> dict[str, Any]:
+    """What the machine shows of the lab's own names: links, routes, mounts, processes and so on."""
+    return dict(machine.look().traces_of(*stack.marks))
+
+
+def existing_hosts(ground: HostsStack) -> dict[str, Any]:
+    """The nspawn hosts in another order, so that none has its own name in the lab, by a user with sudo."""
+    order = [*ground.hosts[1:], ground.hosts[0]]
+    return {
+        "kind": "existing",
+        "addresses": [host["address"] for host in order],
+        "user": "op",
+        "key": str(ground.run_folder / "id_ed25519"),
+        "hostKeys": [f"{host['address']} {host['hostKey']}" for host in order],
+        "cpus": CPUS,
+        "memoryMib": MEMORY_MIB,
+    }
+
+
+def existing_traces(_: HostsStack, ground: HostsStack) -> dict[str, Any]:
+    """What on the hosts bears the project's name."""
+    script = "find / -xdev -name '*litelab*' -not -path '/proc/*' | grep -vE '^/(etc/(systemd|machine-id)|usr/local/sbin)/' || true"
+    found = {name: ground.by_root(name, script).split() for name in NAMES}
+    return {name: paths for name, paths in found.items() if paths}
+
+
+def inventory(ground: HostsStack) -> dict[str, Any]:
+    """Files, packages, units, rules, links, listeners and so on of each host."""
+    script = (SCRIPTS / "existing" / "inventory.sh").read_text() + "\ninventory\n"
+    return {name: set(ground.by_root(name, script).splitlines()) for name in NAMES}
+
+
+CASES = {
+    "existing": Case(existing_hosts, existing_traces, inventory),
+    "nspawn": Case(
+        lambda _: {"kind": "nspawn", "cpus": CPUS, "memoryMib": MEMORY_MIB}, nspawn_traces, is_itself_the_ground=True
+    ),
+}
+"""By kind. Those that stand on nspawn hosts come before nspawn, whose end takes the ground away."""
