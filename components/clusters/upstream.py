@@ -136,6 +136,7 @@ class UpstreamCluster(pulumi.ComponentResource):
             scripts,
             "controller.sh",
             stdin=_input(common, controller, certificates[controller.name]),
+            triggers=[VERSION],
             opts=options(staged[controller.name]),
         )
         nodes = []
@@ -148,6 +149,8 @@ class UpstreamCluster(pulumi.ComponentResource):
                     scripts,
                     "node.sh",
                     stdin=_input({**common, "TAINT": str(taint).lower()}, host, certificates[host.name]),
+                    # A node registers once: a controller made anew does not know those that ran before it.
+                    triggers=[VERSION, controller.identity],
                     opts=options(staged[host.name], control_plane),
                 )
             )
@@ -157,6 +160,7 @@ class UpstreamCluster(pulumi.ComponentResource):
             scripts,
             "verify.sh",
             stdin=f"NODES={len(hosts)}\nTAINT={str(not args.controller_runs_workloads).lower()}\n---\n",
+            triggers=[VERSION],
             opts=options(*nodes),
         )
         # Only who waited for the last step gets a kubeconfig that works.

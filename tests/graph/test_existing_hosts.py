@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from components.clusters import upstream
 from components.settings import SettingsError
 from tests.graph.declared import SECRET, Declare, Graph, texts
 
@@ -64,6 +65,26 @@ class TestLivingHosts:
         before, after = lab({"hosts": hosts}), lab({"hosts": {**hosts, "memoryMib": 1536}})
         for name, command in before.commands.items():
             assert command.plain["triggers"] == after.commands[name].plain["triggers"], name
+
+    def test_what_is_taken_off_a_host_is_all_put_on_it_again(
+        self, lab: Declare, hosts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = lab({"hosts": hosts})
+        monkeypatch.setattr(upstream, "VERSION", "v1.99.0")
+        after = lab({"hosts": hosts})
+        changed = {
+            n for n in before.commands if before.commands[n].plain["triggers"] != after.commands[n].plain["triggers"]
+        }
+        installed = {f"{step}-host-{n}" for step in ("stage", "node") for n in (1, 2, 3)}
+        assert changed >= {*installed, "controller", "verify"}
+
+    def test_a_controller_made_anew_is_joined_by_all_again(self, lab: Declare, hosts: dict[str, Any]) -> None:
+        before, after = lab({"hosts": hosts}), lab({"hosts": hosts}, identities={"host-1": "another machine"})
+        changed = {
+            n for n in before.commands if before.commands[n].plain["triggers"] != after.commands[n].plain["triggers"]
+        }
+        assert changed >= {"stage-host-1", "controller", "node-host-1", "node-host-2", "node-host-3"}
+        assert not changed & {"stage-host-2", "stage-host-3"}
 
 
 class TestRoot:
