@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -116,16 +117,17 @@ def build(cache: Path, go: str, name: str, pin: dict[str, Any], progress: Progre
 def script(cache: Path, go: str, pin: dict[str, str]) -> None:
     """The language host's helper, a script in a module that is downloaded already."""
     found = subprocess.run(
-        [go, "list", "-m", "-f", "{{.Dir}}", pin["module"]],
+        [go, "mod", "download", "-json", pin["module"]],
         cwd=TOOLS / pin["folder"],
         env=environment(cache),
         capture_output=True,
         text=True,
         check=False,
     )
-    source = Path(found.stdout.strip()) / pin["path"]
+    folder = json.loads(found.stdout or "{}").get("Dir", "")
+    source = Path(folder) / pin["path"]
     if not source.is_file():
-        msg = f"{pin['module']} has no {pin['path']} in {found.stdout.strip() or 'the module cache'}. 'make clean-cache' and 'make setup' bring it again."
+        msg = f"{pin['module']} has no {pin['path']} in {folder or 'the module cache'}. 'make clean-cache' and 'make setup' bring it again."
         raise SetupError(msg)
     target = cache / "bin" / source.name
     temporary = target.with_name(f".{target.name}.new")
