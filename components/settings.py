@@ -194,7 +194,7 @@ def load(folder: Path, stack: str, lab: str, overrides: Mapping[str, Any], site:
             raise SettingsError(msg)
     from_site = f", or {site.parent.name}/{site.name}" if site is not None and shared else ""
     where = f"{folder.name}/{path.name} (or litelab: configuration of stack {stack}{from_site})"
-    return parse(_merge(_merge(shared, content), overrides), where)
+    return parse(_merge(_moved(_merge(shared, content), overrides), overrides), where)
 
 
 def _mapping(path: Path, what: str, example: str) -> dict[str, Any]:
@@ -297,6 +297,21 @@ def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseM
 def _nearest(word: str, known: list[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f" Did you mean {close[0]}?" if close else ""
+
+
+def _moved(content: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """A lab without what only its own kind of hosts has, when the stack asks for another kind."""
+    hosts, over = content.get("hosts"), overrides.get("hosts")
+    kind = over.get("kind") if isinstance(over, Mapping) else None
+    known = registry.host_kinds()
+    if not isinstance(hosts, Mapping) or kind not in known or hosts.get("kind") not in known or kind == hosts["kind"]:
+        return content
+
+    def keys(of: str) -> set[str]:
+        return {f.alias or name for name, f in registry.host_kind(of).settings.model_fields.items()}
+
+    theirs = keys(hosts["kind"]) - keys(str(kind))
+    return {**content, "hosts": {key: value for key, value in hosts.items() if key not in theirs}}
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,13 @@ STORE = """microk8s 1.34/stable v1.34.4 8511
 microk8s 1.34/candidate v1.34.5 8600
 core22 latest/stable 20250930 2139
 """
-COMMON = {"hosts.memoryMib": "1536", "workloads": "[pods-8]", "repeats": "1"}
+COMMON = {
+    "hosts.kind": "nspawn",
+    "hosts.internet": "false",
+    "hosts.memoryMib": "1536",
+    "workloads": "[pods-8]",
+    "repeats": "1",
+}
 RELEASES = {"4.21.0_g29f429c21_4.21.0_okd_scos.ec.15": "v1.34.4", "4.21.1_g29f429c22_4.21.1_okd_scos.ec.16": "v1.34.5"}
 
 

@@ -371,3 +371,29 @@ class TestHostileValues:
     def test_a_subnet_that_is_accepted_is_a_slash_24(self, subnet: ipaddress.IPv4Address) -> None:
         network = ipaddress.ip_network(f"{subnet}/24", strict=False)
         assert parse({"hosts": {"subnet": str(network)}}, "x").hosts.model_dump()["subnet"] == str(network)
+
+
+class TestAnotherKindOfHosts:
+    """A stack moves any lab to another kind by ``hosts.kind`` alone."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        (tmp_path / "x-lab.yaml").write_text("hosts: {kind: libvirt, image: ubuntu-24.04, memoryMib: 3072}\n")
+        return tmp_path
+
+    def test_what_only_the_files_kind_has_is_left_out_and_the_rest_stays(self, folder: Path) -> None:
+        lab = load(folder, "x-lab", "", {"hosts": {"kind": "nspawn"}})
+        assert (lab.hosts.kind, lab.hosts.memory_mib) == ("nspawn", 3072)
+
+    def test_its_own_kind_keeps_all(self, folder: Path) -> None:
+        lab = load(folder, "x-lab", "", {"hosts": {"kind": "libvirt"}})
+        assert lab.hosts.model_dump(by_alias=True)["image"]["name"] == "ubuntu-24.04"
+
+    def test_a_misspelt_key_is_still_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "x-lab.yaml").write_text("hosts: {kind: libvirt, imagge: ubuntu-24.04}\n")
+        with pytest.raises(SettingsError, match=r"unknown key hosts\.imagge"):
+            load(tmp_path, "x-lab", "", {"hosts": {"kind": "nspawn"}})
+
+    def test_a_key_of_another_kind_in_the_override_is_refused(self, folder: Path) -> None:
+        with pytest.raises(SettingsError, match=r"unknown key hosts\.image"):
+            load(folder, "x-lab", "", {"hosts": {"kind": "nspawn", "image": "ubuntu-24.04"}})
