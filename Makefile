@@ -9,7 +9,7 @@ ENV := . ./env.sh;
 SHELLS := $(shell git ls-files '*.sh' .ci/run)
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor setup lab destroy stack status ssh logs kubeconfig bench orphans check test test-libvirt faults perf image clean-cache format conformance contract
+.PHONY: help doctor setup lab destroy stack status ssh logs kubeconfig bench orphans check test test-libvirt faults perf image clean-cache format conformance contract pins
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,9 @@ bench: ## measure again on a standing lab: make bench WORKLOAD=pods-8 [REPEATS=3
 
 orphans: ## what labs have left that no stack knows; REMOVE=1 removes it
 	@for script in components/scripts/*/orphans.sh; do "$$script" $(if $(REMOVE),--remove) || status=$$?; done; exit $${status:-0}
+
+pins: ## look up the digests of distributions that nobody has pinned yet (needs a way out)
+	@$(ENV) python3 -m tools.distributions
 
 format: ## format the code
 	@$(ENV) ruff format . && ruff check --fix .

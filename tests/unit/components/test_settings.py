@@ -219,6 +219,16 @@ class TestOverrides:
         with pytest.raises(SettingsError, match=r"configuration of stack upstream-lab\): unknown key hosts\.cpsu\."):
             load(stacks, "upstream-lab", "", {"hosts": {"cpsu": 7}})
 
+    def test_hosts_of_another_kind_leave_out_what_only_the_files_kind_knows(self, stacks: Path) -> None:
+        (stacks / "vm-lab.yaml").write_text("hosts: {kind: libvirt, image: debian, size: small}\nworkers: 1\n")
+        hosts = load(stacks, "vm-lab", "", {"hosts": {"kind": "nspawn", "memoryMib": 1536}}).hosts
+        assert (hosts.kind, hosts.memory_mib) == ("nspawn", 1536)
+
+    def test_a_key_that_no_kind_knows_is_refused_on_another_kind_too(self, stacks: Path) -> None:
+        (stacks / "vm-lab.yaml").write_text("hosts: {kind: libvirt, imgae: debian}\n")
+        with pytest.raises(SettingsError, match=r"unknown key hosts\.imgae\."):
+            load(stacks, "vm-lab", "", {"hosts": {"kind": "nspawn"}})
+
     def test_the_file_is_not_changed_by_an_override(self, stacks: Path) -> None:
         before = (stacks / "upstream-lab.yaml").read_text()
         load(stacks, "upstream-lab", "", {"workers": 5})
