@@ -169,7 +169,7 @@ class TestMicroshift:
     def test_the_kubeconfig_is_the_one_that_it_wrote_for_the_address(self, lab: LabStack) -> None:
         address = lab.hosts[0]["address"]
         wrote = lab.ssh("host-1", f"cat /var/lib/microshift/resources/kubeadmin/{address}/kubeconfig").stdout
-        assert lab.outputs(secrets=True)["kubeconfig"] == wrote
+        assert lab.outputs(secrets=True)["kubeconfig"].strip() == wrote.strip()
 
     def test_what_was_measured_came_up(self, lab: LabStack) -> None:
         assert lab.outputs()["results"]["workloads"]["pods-8"]["success_rate"] == 1
