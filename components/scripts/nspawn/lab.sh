@@ -73,7 +73,8 @@ ssh_files() {
     echo "# Made with the lab; 'make ssh STACK=$STACK HOST=host-1' and ssh -F use it."
     while read -r host; do
       [ -n "$host" ] || continue
-      read -r at key <"$RUN/ssh/$host"
+      # Another host's end may have taken its line away since it was listed.
+      { read -r at key <"$RUN/ssh/$host"; } 2>/dev/null || continue
       printf 'Host %s\n  HostName %s\n  HostKeyAlias %s\n' "$host" "$at" "$host"
       printf '%s %s\n' "$host" "$key" >>"$RUN/known_hosts.new"
     done <<<"$(find "$RUN/ssh" -name 'host-*' -printf '%f\n' | sort -V)"

@@ -6,6 +6,6 @@ by_root() {
   if [ "$(ssh -T -G -F "$1" "$2" | awk '$1 == "user" { print $2 }')" = root ]; then
     printf '%s' "$3"
   else
-    printf 'sudo -n sh -c %s' "${3@Q}"
+    printf 'sudo -n bash -c %s' "${3@Q}"
   fi
 }

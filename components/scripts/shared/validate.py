@@ -69,7 +69,7 @@ def ssh(host: str, command: str, limit_s: float, text: str = "") -> str:
         ["ssh", "-T", "-G", "-F", config, host], capture_output=True, text=True, timeout=limit_s, check=False
     )
     if "user root" not in shown.stdout.splitlines():
-        command = f"sudo -n sh -c {shlex.quote(command)}"
+        command = f"sudo -n bash -c {shlex.quote(command)}"
     try:
         done = subprocess.run(
             ["ssh", "-F", config, host, command],
