@@ -9,7 +9,7 @@ ENV := . ./env.sh;
 SHELLS := $(shell git ls-files '*.sh' .ci/run)
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor setup lab destroy stack status ssh logs kubeconfig bench orphans check test test-libvirt faults perf image clean-cache format conformance contract pins
+.PHONY: help doctor setup lab destroy stack status ssh logs kubeconfig bench orphans check test test-full test-libvirt faults perf image clean-cache format conformance contract pins
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +76,9 @@ contract: ## what every kind of hosts promises, on real hosts of nspawn and exis
 
 test: ## everything, with a real lab; under an hour from nothing
 	@tests/run-all.sh
+
+test-full: ## make test, and every further test on real labs: benchmarks under faults, existing hosts, sites, doubles
+	@FULL=1 tests/run-all.sh
 
 test-libvirt: ## real virtual machines with a libvirtd of their own; needs root, takes up to an hour without KVM
 	@$(SETUP) setup --group tests --stack libvirt-lab

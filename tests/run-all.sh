@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What 'make test' runs, in parts whose time it prints at the end, also when one fails.
+# What 'make test' runs, in parts whose time it prints at the end, also when one fails. FULL=1: what does not fit its hour too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,5 +19,8 @@ part 'command plugin' make --no-print-directory conformance
 # shellcheck source=env.sh
 . ./env.sh
 part 'host contract' pytest -m lab tests/contract
-part 'real lab' pytest -m lab tests/lab
+part 'real lab' pytest -m lab tests/lab/test_lab.py tests/lab/test_secrets.py
 part 'faults' pytest -m 'faults and not slow' tests/faults
+if [ "${FULL:-}" = 1 ]; then
+  part 'further labs' pytest -m lab tests/lab --deselect tests/lab/test_lab.py --deselect tests/lab/test_secrets.py
+fi
