@@ -2,6 +2,7 @@
 # leftovers.sh RUN: gives back what a killed 'up' took of hosts for the lab with this run folder before its state knew it.
 set -euo pipefail
 RUN=${1:?usage: leftovers.sh RUN}
+[ -d "$RUN" ] || exit 0
 
 # The copy that took them knows how to give them back.
 scripts=$(find "$RUN" -maxdepth 1 -type d -name 'existing-*' -printf '%T@ %p\n' 2>/dev/null | sort -rn | head -n 1 | cut -d' ' -f2-)
