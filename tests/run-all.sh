@@ -20,7 +20,8 @@ part 'command plugin' make --no-print-directory conformance
 . ./env.sh
 part 'host contract' pytest -m lab tests/contract
 part 'real lab' pytest -m lab tests/lab/test_lab.py tests/lab/test_secrets.py
+part 'faults' pytest -m 'faults and not slow' tests/faults/test_state.py
 if [ "${FULL:-}" = 1 ]; then
-  part 'faults' pytest -m 'faults and not slow' tests/faults
+  part 'further faults' pytest -m 'faults and not slow' tests/faults
   part 'further labs' pytest -m lab tests/lab --deselect tests/lab/test_lab.py --deselect tests/lab/test_secrets.py
 fi
