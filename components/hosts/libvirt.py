@@ -537,7 +537,6 @@ def seed(
     limits = f"DefaultTimeoutStopSec=10s\\nDefaultTimeoutStartSec={90 * PATIENCE[args.accelerator]}s\\n"
     user = {
         "disable_root": False,
-        "ssh_pwauth": False,
         "users": [{"name": "root", "ssh_authorized_keys": [client["public"]]}],
         "ssh_authorized_keys": [client["public"]],
         "ssh_deletekeys": True,
@@ -548,6 +547,11 @@ def seed(
         "package_update": False,
         "write_files": [
             {"path": "/etc/hosts", "content": f"127.0.0.1 localhost\n{names}"},
+            # cloud-init's own module for it restarts sshd, which waits for cloud-init.
+            {
+                "path": "/etc/ssh/sshd_config.d/00-litelab.conf",
+                "content": "PasswordAuthentication no\nKbdInteractiveAuthentication no\n",
+            },
             {"path": "/etc/litelab/patience", "content": f"{PATIENCE[args.accelerator]}\n"},
         ],
         "bootcmd": [

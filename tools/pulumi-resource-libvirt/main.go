@@ -2,11 +2,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"unicode"
 
 	"github.com/dmacvicar/terraform-provider-libvirt/libvirt"
+	"github.com/hashicorp/terraform-plugin-sdk/v2/diag"
 	"github.com/hashicorp/terraform-plugin-sdk/v2/helper/schema"
 	"github.com/pulumi/pulumi-terraform-bridge/v3/pkg/tfbridge"
 	shim "github.com/pulumi/pulumi-terraform-bridge/v3/pkg/tfshim/sdk-v2"
@@ -18,6 +20,8 @@ const (
 	version = "0.5.4"
 	// What the SDK's own plugin allows a name that is not given: without it a replaced domain collides with itself.
 	longestName = 255
+	// What go-libvirt says when the connection ends before the answer.
+	interrupted = "interrupted while awaiting response"
 )
 
 // The bridge asks for a schema and for metadata. Only code generation reads more of them than name and version.
@@ -37,7 +41,11 @@ func provider() tfbridge.ProviderInfo {
 		DataSources:  map[string]*tfbridge.DataSourceInfo{},
 		MetadataInfo: tfbridge.NewProviderMetadata(metadata),
 	}
-	for key := range upstream.ResourcesMap {
+	for key, resource := range upstream.ResourcesMap {
+		resource.CreateContext = telling(resource.CreateContext)
+		resource.ReadContext = telling(resource.ReadContext)
+		resource.UpdateContext = telling(resource.UpdateContext)
+		resource.DeleteContext = telling(resource.DeleteContext)
 		member := pascal(strings.TrimPrefix(key, name+"_"))
 		if key == "libvirt_cloudinit_disk" {
 			// The one that the SDK spells in its own way.
@@ -62,6 +70,23 @@ func reaching(configure schema.ConfigureFunc) schema.ConfigureFunc {
 				"or name another in hosts.uri; then run the same command again", data.Get("uri"), err)
 		}
 		return client, nil
+	}
+}
+
+// telling says what it means that a call was interrupted: libvirtd ended while it was at work.
+func telling[F ~func(context.Context, *schema.ResourceData, any) diag.Diagnostics](call F) F {
+	if call == nil {
+		return nil
+	}
+	return func(ctx context.Context, data *schema.ResourceData, meta any) diag.Diagnostics {
+		found := call(ctx, data, meta)
+		for n := range found {
+			if strings.Contains(found[n].Summary, interrupted) {
+				found[n].Summary += ": libvirtd ended or was started anew while it was at work. See that it runs there " +
+					"(systemctl start libvirtd), then run the same command again"
+			}
+		}
+		return found
 	}
 }
 

@@ -103,7 +103,8 @@ class TestFirstBoot:
     def test_only_the_stacks_key_logs_in_and_no_password(self) -> None:
         user = told()["user"]
         assert user["ssh_authorized_keys"] == ["ssh-ed25519 CLIENT"]
-        assert user["ssh_pwauth"] is False
+        files = {f["path"]: f["content"] for f in user["write_files"]}
+        assert "PasswordAuthentication no" in files["/etc/ssh/sshd_config.d/00-litelab.conf"]
         assert "CLIENT SECRET" not in str(user)
 
     def test_the_address_is_static_and_found_by_the_hardware_address(self) -> None:
