@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from components.steps import SCRIPTS
 from tests.contract.hostsonly import HostsStack
 from tests.lab import machine
+from tools.setup import kvm
 
 CPUS, MEMORY_MIB = 1, 1280
 NAMES = ("host-1", "host-2", "host-3")
@@ -23,12 +27,14 @@ class Case:
         traces: everything of the stack's that is there now; empty once it is gone.
         untouched: what must be after the hosts as it was before them.
         is_itself_the_ground: it is the very stack of nspawn hosts that other kinds are tested on.
+        stands_alone: it needs no nspawn hosts, and is its own ground.
     """
 
     hosts: Callable[[HostsStack], dict[str, Any]]
     traces: Callable[[HostsStack, HostsStack], dict[str, Any]]
     untouched: Callable[[HostsStack], dict[str, Any]] = lambda _: {}
     is_itself_the_ground: bool = False
+    stands_alone: bool = False
 
 
 def nspawn_traces(stack: HostsStack, _: HostsStack) -> dict[str, Any]:
@@ -63,6 +69,33 @@ def inventory(ground: HostsStack) -> dict[str, Any]:
     return {name: set(ground.by_root(name, script).splitlines()) for name in NAMES}
 
 
+def libvirt_hosts(_: HostsStack) -> dict[str, Any]:
+    """Guests of the libvirtd in whose network namespace these tests run (``tests/libvirt/daemon.py``)."""
+    accelerator = "kvm" if kvm.starts_a_guest()[0] else "tcg"
+    storage = {"uri": os.environ[LIBVIRT], "storage": os.environ[f"{LIBVIRT}_STORAGE"]}
+    return {
+        "kind": "libvirt",
+        "accelerator": accelerator,
+        "cpus": CPUS,
+        "memoryMib": MEMORY_MIB,
+        "diskGib": 4,
+        **storage,
+    }
+
+
+def libvirt_traces(stack: HostsStack, _: HostsStack) -> dict[str, Any]:
+    """Guests, networks, pools and files that bear the stack's name."""
+    listings = {"guests": "list", "networks": "net-list", "pools": "pool-list"}
+    found: dict[str, list[str]] = {}
+    for what, verb in listings.items():
+        words = ["virsh", "--connect", os.environ[LIBVIRT], "--quiet", verb, "--all", "--name"]
+        found[what] = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+    found["files"] = [str(path) for path in Path(os.environ[f"{LIBVIRT}_STORAGE"]).rglob("*")]
+    ours = {what: [name for name in names if stack.name in name] for what, names in found.items()}
+    return {what: names for what, names in ours.items() if names}
+
+
+LIBVIRT = "LITELAB_TEST_URI"
 CASES = {
     "existing": Case(existing_hosts, existing_traces, inventory),
     "nspawn": Case(
@@ -70,3 +103,6 @@ CASES = {
     ),
 }
 """By kind. Those that stand on nspawn hosts come before nspawn, whose end takes the ground away."""
+if LIBVIRT in os.environ:
+    # In the network namespace of that libvirtd, where nspawn hosts are not to be.
+    CASES = {"libvirt": Case(libvirt_hosts, libvirt_traces, stands_alone=True)}

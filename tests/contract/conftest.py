@@ -56,14 +56,16 @@ def ground() -> Iterator[HostsStack]:
 
 
 @pytest.fixture(scope="session", params=CASES)
-def made(request: pytest.FixtureRequest, ground: HostsStack) -> Iterator[Made]:
+def made(request: pytest.FixtureRequest) -> Iterator[Made]:
     """Hosts of each kind in turn."""
     kind: str = request.param
     case = CASES[kind]
+    name = f"contract-{kind}"
+    ground: HostsStack = HostsStack(name, {}) if case.stands_alone else request.getfixturevalue("ground")
     if case.is_itself_the_ground:
         yield Made(kind, case, ground, ground, {})
         return
-    stack = HostsStack(f"contract-{kind}", case.hosts(ground))
+    stack = HostsStack(name, case.hosts(ground))
     try:
         stack.prepare()
         before = case.untouched(ground)

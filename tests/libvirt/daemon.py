@@ -1,7 +1,7 @@
 """A libvirtd of a test's own: in a network namespace and with folders of its own, so that nothing of the machine's is touched.
 
 ``python -m tests.libvirt.daemon FOLDER COMMAND...`` runs a command beside one, in its network namespace, with
-``LITELAB_TEST_URI`` set.
+``LITELAB_TEST_URI`` and ``LITELAB_TEST_URI_STORAGE`` set.
 """
 
 from __future__ import annotations
@@ -125,6 +125,7 @@ def main(arguments: list[str]) -> int:
         return 2
     with Daemon(Path(arguments[0]).resolve()) as daemon:
         os.environ["LITELAB_TEST_URI"] = daemon.uri
+        os.environ["LITELAB_TEST_URI_STORAGE"] = str(daemon.images)
         return daemon.run(arguments[1:]).returncode
 
 
