@@ -125,6 +125,11 @@ class LabSettings(_Settings):
     repeats: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="Measured repeats of each workload")
 
     @property
+    def host_count(self) -> int:
+        """How many hosts the lab has."""
+        return self.controllers + self.workers
+
+    @property
     def pinned_as(self) -> str:
         """Its section in ``tools/distributions.toml``."""
         return self.distribution

@@ -181,7 +181,9 @@ def problems(lab: LabSettings, machine: Machine, is_new: bool) -> list[str]:  # 
     """Why the lab can't be driven from here, each with its cure."""
     hosts = _of(lab)
     return [
-        text for text in (_too_few_or_many(hosts, 1 + lab.workers), _key_problem(Path(hosts.key).expanduser())) if text
+        text
+        for text in (_too_few_or_many(hosts, lab.controllers, lab.workers), _key_problem(Path(hosts.key).expanduser()))
+        if text
     ]
 
 
@@ -190,11 +192,12 @@ def _of(lab: LabSettings) -> ExistingSettings:
     return lab.hosts
 
 
-def _too_few_or_many(args: ExistingSettings, needed: int) -> str:
-    have = len(args.addresses)
+def _too_few_or_many(args: ExistingSettings, controllers: int, workers: int) -> str:
+    have, needed = len(args.addresses), controllers + workers
     if have == needed:
         return ""
-    return f"hosts.addresses names {have}, and a controller and {needed - 1} workers are {needed}: correct it, or set workers to {have - 1}"
+    cure = f", or set workers to {have - controllers}" if have >= controllers else ""
+    return f"hosts.addresses names {have}, and controllers ({controllers}) and workers ({workers}) are {needed}: correct it{cure}"
 
 
 def _key_problem(path: Path) -> str:
@@ -246,7 +249,7 @@ class ExistingHosts(pulumi.ComponentResource):
     def __init__(
         self, name: str, args: ExistingSettings, roles: list[str], opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        wrong = _too_few_or_many(args, len(roles))
+        wrong = _too_few_or_many(args, roles.count("controller"), roles.count("worker"))
         if wrong:
             msg = f"{wrong}. Nothing was made."
             raise SettingsError(msg)

@@ -172,7 +172,7 @@ class LibvirtSettings(HostSettings):
 def estimate(lab: LabSettings, machine: Machine) -> str:
     """One line: what the lab will take, beside what there is."""
     args = _settings(lab)
-    hosts = lab.controllers + lab.workers
+    hosts = lab.host_count
     where = "" if args.is_local else f" on {urllib.parse.urlsplit(args.uri).hostname}"
     return (
         f"{hosts} guests ({args.accelerator}){where} x {args.cpus} CPUs, {args.memory_mib} MiB and a disk of {args.disk_gib} GiB "
@@ -232,7 +232,7 @@ def _machine_problems(lab: LabSettings, args: LibvirtSettings, machine: Machine)
     from tools.setup import kvm  # a trial of seconds, only when guests are to be made here
 
     found = []
-    hosts = lab.controllers + lab.workers
+    hosts = lab.host_count
     if machine.architecture != "x86_64":
         found.append(
             f"this machine is {machine.architecture}, and guests are x86_64: use a machine that is, or nspawn hosts"

@@ -57,7 +57,7 @@ class NspawnSettings(HostSettings):
 
 def estimate(lab: LabSettings, machine: Machine) -> str:
     """One line: what the lab will take, beside what there is."""
-    hosts = lab.controllers + lab.workers
+    hosts = lab.host_count
     return (
         f"{hosts} hosts x {lab.hosts.cpus} CPUs and {lab.hosts.memory_mib} MiB (caps; this machine has {machine.cpus} CPUs "
         f"and {machine.memory_mib} MiB), about {hosts * IMAGES_AND_LOGS_GIB:.1f} GiB of disk ({machine.disk_free_gib:.0f} free)"
@@ -73,7 +73,7 @@ def problems(lab: LabSettings, machine: Machine, is_new: bool) -> list[str]:
         is_new: the lab has no hosts yet, so its disk is still to be taken.
     """
     found = []
-    hosts = lab.controllers + lab.workers
+    hosts = lab.host_count
     if machine.architecture != "x86_64":
         found.append(
             f"this machine is {machine.architecture}, and nspawn labs are built and tested on x86_64 alone. On arm64 `make doctor`, "

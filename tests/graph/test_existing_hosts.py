@@ -138,5 +138,7 @@ class TestResults:
             assert word in given, word
 
     def test_too_few_addresses_are_refused_in_a_preview_too(self, lab: Declare, hosts: dict[str, Any]) -> None:
-        with pytest.raises(SettingsError, match=r"hosts\.addresses names 3, and a controller and 3 workers are 4"):
+        with pytest.raises(
+            SettingsError, match=r"hosts\.addresses names 3, and controllers \(1\) and workers \(3\) are 4"
+        ):
             lab({"hosts": hosts, "workers": 3}, preview=True)

@@ -49,7 +49,7 @@ class ToyHosts(pulumi.ComponentResource):
 
 def estimate(lab: LabSettings, machine: Machine) -> str:
     """One line."""
-    return f"{1 + lab.workers} toys on {machine.architecture}"
+    return f"{lab.host_count} toys on {machine.architecture}"
 
 
 def problems(lab: LabSettings, machine: Machine, is_new: bool) -> list[str]:

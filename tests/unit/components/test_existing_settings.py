@@ -144,6 +144,13 @@ class TestProblems:
     def test_addresses_must_be_as_many_as_hosts(self, key: Path, workers: int) -> None:
         assert "set workers to 2" in why_not(key, workers=workers)
 
+    def test_each_of_three_controllers_takes_an_address(self, key: Path) -> None:
+        lab = {"distribution": "k3s", "controllers": 3, "controllerRunsWorkloads": True}
+        assert why_not(key, workers=0, **lab) == ""
+        assert "controllers (3) and workers (2) are 5: correct it, or set workers to 0" in why_not(
+            key, workers=2, **lab
+        )
+
     def test_a_key_that_is_not_there_is_named(self, tmp_path: Path) -> None:
         assert f"{tmp_path / 'none'} can't be read (No such file or directory)" in why_not(tmp_path / "none")
 
