@@ -37,10 +37,13 @@ create() {
 }
 
 delete() {
-  local deadline=$((SECONDS + 240)) last
-  until ! registered; do
-    if last=$(timeout -k 5 90 subscription-manager unregister 2>&1 </dev/null); then continue; fi
-    [ "$SECONDS" -lt "$deadline" ] || die "waited 240 s for 'subscription-manager unregister': $(one_line "$last"). Nothing of the host was removed. Run the same command again when it reaches Red Hat; or remove the system in console.redhat.com and this step with 'pulumi state delete'."
+  local limit=${UNREGISTER_S:-240} deadline last
+  deadline=$((SECONDS + limit))
+  while registered; do
+    last=$(timeout -k 5 90 subscription-manager unregister 2>&1 </dev/null) || true
+    # Its word is not enough: what counts is that it no longer has an identity.
+    registered || break
+    [ "$SECONDS" -lt "$deadline" ] || die "waited $limit s for 'subscription-manager unregister': $(one_line "$last"). Nothing of the host was removed. Run the same command again when it reaches Red Hat; or remove the system in console.redhat.com and this step with 'pulumi state delete'."
     sleep 5
   done
   rm -f "$PULL_SECRET"

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from components.steps import SCRIPTS
+from tests.unit.components import onhost
+from tests.unit.components.onhost import NEEDS_ROOT
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a host's own folders are stood in for by mounts")
-
-HOST = """
-set -euo pipefail
-mount -t tmpfs none /run
-mount -t tmpfs none /var/lib
-set --
-. "$SCRIPTS/shared/step.sh"
-. "$SCRIPTS/microk8s/microk8s.sh"
-sleep() { :; }
-"""
+pytestmark = NEEDS_ROOT
 
 
 def on_host(script: str, tmp_path: Path, snap: str) -> subprocess.CompletedProcess[str]:
     """Run a script that has sourced the steps' own, with a ``snap`` that does as told."""
-    (tmp_path / "snap").write_text(f"#!/bin/bash\n{snap}\n")
-    (tmp_path / "snap").chmod(0o755)
-    environment = {**os.environ, "SCRIPTS": str(SCRIPTS), "LC_ALL": "C", "DIR": str(tmp_path)}
-    return subprocess.run(
-        ["unshare", "--mount", "bash", "-c", HOST + 'PATH=$DIR:$PATH\n' + script],
-        capture_output=True, text=True, env=environment, timeout=60, check=False,
-    )  # fmt: skip
+    sourced = ("shared/step.sh", "microk8s/microk8s.sh")
+    return onhost.on_host("sleep() { :; }\n" + script, *sourced, folder=tmp_path, programs={"snap": snap})
 
 
 LIST = 'printf "Name Version Rev\\nmicrok8s v1.34.4 8511\\n"'

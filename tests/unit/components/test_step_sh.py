@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.steps import SCRIPTS
+from tests.unit.components import onhost
+from tests.unit.components.onhost import NEEDS_ROOT
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a host's own folders are stood in for by mounts")
+pytestmark = NEEDS_ROOT
 
-# The host's folders, and programs that a host has and this machine may lack, in a mount namespace that ends with the script.
+# A unit that has failed, on a machine that may have no systemd.
 HOST = """
-set -euo pipefail
-mount -t tmpfs none /run
-mount -t tmpfs none /var/lib
-set --
-. "$STEP_SH"
 systemctl() { echo failed; return 1; }
 timeout() { shift 3; "$@"; }
 journalctl() { echo "the journal's last line"; }
@@ -29,13 +23,7 @@ journalctl() { echo "the journal's last line"; }
 
 def on_host(script: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
     """Run a script that has sourced ``step.sh``."""
-    environment = {**os.environ, "STEP_SH": str(SCRIPTS / "shared" / "step.sh"), "LC_ALL": "C"}
-    done = subprocess.run(
-        ["unshare", "--mount", "bash", "-c", HOST + script], input=stdin, capture_output=True, env=environment, timeout=60
-    )  # fmt: skip
-    return subprocess.CompletedProcess(
-        done.args, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
-    )
+    return onhost.on_host(HOST + script, "shared/step.sh", stdin=stdin)
 
 
 class TestInput:
