@@ -7,23 +7,10 @@
 K0S=/usr/local/bin/k0s
 CONFIG=/etc/k0s/k0s.yaml
 DATA=/var/lib/k0s
-# What this host has been brought to, written when it runs.
-RUNNING=$BASE/running
 
 kubectl() { "$K0S" kubectl --kubeconfig="$DATA/pki/admin.conf" "$@"; }
 
-# put_program: the staged binary in its place; its own word for its version must be what the lab asks for.
-put_program() {
-  local staged says
-  staged=$(program k0s)
-  says=$("$staged" version 2>&1 | head -n 1)
-  [ "$says" = "$(staged_version)" ] ||
-    die "the artifact k0s says it is ${says:-no k0s}, and the lab asks for $(staged_version). Name the right file in the lab's file, or set version: $says."
-  cmp -s "$staged" "$K0S" || {
-    cp "$staged" "$K0S.new"
-    mv "$K0S.new" "$K0S"
-  }
-}
+version_of() { "$1" version 2>&1 | head -n 1; }
 
 # put_images: tars that k0s's workers import when they start, and when one is new. A controller without kubelet has no use for them.
 put_images() {
@@ -117,11 +104,6 @@ start_controller() {
   # Its unit counts as started at once; the wait is for the API.
   start_unit k0scontroller 60
   wait_for "the API server to be ready" 240 k0scontroller kubectl get --raw '/readyz?verbose=false'
-}
-
-mark_running() {
-  staged_version >"$RUNNING.new"
-  mv "$RUNNING.new" "$RUNNING"
 }
 
 # unit: what runs here.

@@ -12,7 +12,7 @@ create() {
   put_images
   if [ "$(cat "$RUNNING" 2>/dev/null)" != "$(staged_version)" ] || ! cmp -s "$(artifact k0s)" "$K0S"; then
     systemctl stop "$unit"
-    put_program
+    put_program k0s "$K0S"
     configure_containerd
     if [ "$unit" = k0scontroller ]; then start_controller; else start_unit "$unit" 60; fi
     mark_running

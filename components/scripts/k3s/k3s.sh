@@ -7,23 +7,10 @@
 K3S=/usr/local/bin/k3s
 CONFIG=/etc/rancher/k3s/config.yaml
 DATA=/var/lib/rancher/k3s
-# What this host has been brought to, written when it runs.
-RUNNING=$BASE/running
 
 kubectl() { "$K3S" kubectl --kubeconfig=/etc/rancher/k3s/k3s.yaml "$@"; }
 
-# put_program: the staged binary in its place; its own word for its version must be what the lab asks for.
-put_program() {
-  local staged says
-  staged=$(program k3s)
-  says=$("$staged" --version 2>&1 | awk 'NR == 1 { print $3 }')
-  [ "$says" = "$(staged_version)" ] ||
-    die "the artifact k3s says it is ${says:-no K3s}, and the lab asks for $(staged_version). Name the right file in the lab's file, or set version: $says."
-  cmp -s "$staged" "$K3S" || {
-    cp "$staged" "$K3S.new"
-    mv "$K3S.new" "$K3S"
-  }
-}
+version_of() { "$1" --version 2>&1 | awk 'NR == 1 { print $3 }'; }
 
 # put_images: tars that K3s imports when it starts.
 put_images() {
@@ -95,23 +82,19 @@ install_unit() {
 
 # start UNIT SECONDS: K3s's unit has no limit of its own: with a wrong token it tries for ever, and where it ends it is restarted.
 start() {
-  local deadline=$((SECONDS + $2)) last
-  timeout -k 5 "$2" systemctl restart "$1" 2>/dev/null && return 0
+  local limit=$(($2 * PATIENCE)) deadline last
+  deadline=$((SECONDS + limit))
+  timeout -k 5 "$limit" systemctl restart "$1" 2>/dev/null && return 0
   until systemctl -q is-active "$1"; do
     if [ "$SECONDS" -ge "$deadline" ]; then
       last=$(journal "$1")
       systemctl stop --no-block "$1" || true
-      die "waited $2 s for $1 to start. Its journal ends:
+      die "waited $limit s for $1 to start. Its journal ends:
 $last
 Look inside with 'make ssh HOST=$NODE'; run the same command again to go on."
     fi
     sleep 0.5
   done
-}
-
-mark_running() {
-  staged_version >"$RUNNING.new"
-  mv "$RUNNING.new" "$RUNNING"
 }
 
 # unit: what runs here.

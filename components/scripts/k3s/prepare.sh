@@ -6,6 +6,6 @@ set -euo pipefail
 
 prepare_os
 # A host that runs another version already is the upgrade's business.
-[ -e "$RUNNING" ] || put_program
+[ -e "$RUNNING" ] || put_program k3s "$K3S"
 put_images
 step_done prepare

@@ -18,7 +18,7 @@ $(journal "$unit")"
   fi
   if [ "$(cat "$RUNNING" 2>/dev/null)" != "$(staged_version)" ] || ! cmp -s "$(artifact k3s)" "$K3S"; then
     # Until it runs, it is what it was: a step that is cut off here is taken up here.
-    put_program
+    put_program k3s "$K3S"
     start "$unit" 300
     [ "$unit" = k3s-agent ] || wait_for "the API server to be ready" 120 k3s kubectl get --raw '/readyz?verbose=false'
     mark_running

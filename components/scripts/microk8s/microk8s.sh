@@ -17,9 +17,6 @@ kubectl() { timeout -k 5 60 "$MICROK8S" kubectl "$@"; }
 # A worker's wrapper refuses; the snap's own program does not.
 own_kubectl() { timeout -k 5 60 /snap/microk8s/current/kubectl --kubeconfig="$DATA/credentials/kubelet.config" "$@"; }
 
-# one_line TEXT: its last words, without what must not be read.
-one_line() { printf '%s' "$1" | tail -n 4 | tr '\n' ' ' | cut -c1-600; }
-
 # snap_do WHAT SECONDS ARGUMENTS...: snapd takes one change a snap at a time; who comes second waits for the first.
 snap_do() {
   local what=$1 limit=$2 deadline=$((SECONDS + $2)) last code

@@ -12,8 +12,6 @@ PULL_SECRET=/etc/crio/openshift-pull-secret
 # What minimal leaves out of a folder of packages, beside what needs Open vSwitch.
 EXTRAS='topolvm|olm|multus|gitops|ai-model|low-latency|networking|greenboot|cert-manager|sriov|gateway|observability|devel'
 
-one_line() { printf '%s' "$1" | tail -n 4 | tr '\n' ' ' | cut -c1-600; }
-
 client() { # the program that talks to the API server
   if [ -r "$BASE/files/kubectl" ]; then
     chmod 755 "$BASE/files/kubectl"

@@ -98,6 +98,30 @@ program() {
   printf '%s\n' "$path"
 }
 
+# put_program NAME TARGET: the staged program in its place. Its own word for its version, which the distribution's function
+# version_of PATH reads, must be what the lab asks for.
+put_program() {
+  local staged says
+  staged=$(program "$1")
+  says=$(version_of "$staged")
+  [ "$says" = "$(staged_version)" ] ||
+    die "the artifact $1 says it is ${says:-no $1}, and the lab asks for $(staged_version). Name the right file in the lab's file, or set version: $says."
+  cmp -s "$staged" "$2" || {
+    cp "$staged" "$2.new"
+    mv "$2.new" "$2"
+  }
+}
+
+# What this host has been brought to, written when it runs.
+RUNNING=$BASE/running
+mark_running() {
+  staged_version >"$RUNNING.new"
+  mv "$RUNNING.new" "$RUNNING"
+}
+
+# one_line TEXT: the last words of a program, for an error.
+one_line() { printf '%s' "$1" | tail -n 4 | tr '\n' ' ' | cut -c1-600; }
+
 # is_container: whether this host shares its kernel, so that modules, sysctls and swap are not its own.
 is_container() { systemd-detect-virt -q --container; }
 
@@ -128,9 +152,10 @@ interface_of() {
 
 # reach WHAT ADDRESS PORT SECONDS: waits until a port of another host takes connections.
 reach() {
-  local deadline=$((SECONDS + $4))
+  local limit=$(($4 * PATIENCE)) deadline
+  deadline=$((SECONDS + limit))
   until timeout 3 bash -c "exec 3<>/dev/tcp/$2/$3" 2>/dev/null; do
-    [ "$SECONDS" -lt "$deadline" ] || die "waited $4 s for $1 at $2:$3, which takes no connection. Is it up ('make status'), and does a firewall between the hosts let port $3 through? Run the same command again to go on."
+    [ "$SECONDS" -lt "$deadline" ] || die "waited $limit s for $1 at $2:$3, which takes no connection. Is it up ('make status'), and does a firewall between the hosts let port $3 through? Run the same command again to go on."
     sleep 0.3
   done
 }
