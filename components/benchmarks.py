@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any
 
 import pulumi
 
 from components.contract import Host
+from components.digests import short_digest
 from components.settings import LabSettings, SettingsError
 from components.steps import PROJECT, local_step, publish
 
@@ -52,7 +52,7 @@ class Benchmarks(pulumi.ComponentResource):
         # What was measured on another cluster, on hosts made otherwise or made anew, says nothing of this lab.
         measured_on = pulumi.Output.json_dumps(
             {"kubeconfig": kubeconfig, "facts": described["facts"], "hosts": [h.identity for h in hosts]}
-        ).apply(_short_digest)
+        ).apply(short_digest)
         before: pulumi.Resource = access
         summaries: dict[str, pulumi.Output[Any]] = {}
         for workload in args.workloads:
@@ -108,8 +108,4 @@ def workload_digest(workload: str) -> str:
         known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
         msg = f"workloads: there is no {workload!r}. Workloads here: {known}; or name a file by its path below the project."
         raise SettingsError(msg)
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-
-
-def _short_digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return short_digest(path.read_bytes())

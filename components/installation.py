@@ -22,17 +22,18 @@ upgrades a cluster, and installs nothing again.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import pulumi
 from pulumi_command import local
+from pydantic import model_validator
 
 from components import artifacts, pins
 from components.contract import Host
+from components.digests import short_digest
 from components.settings import LabSettings
 from components.steps import Scripts, local_step, publish, remote_step
 
@@ -79,6 +80,15 @@ def release(lab: LabSettings) -> pins.Release:
         return pins.release(lab.pinned_as, lab.minor, lab.version)
     except pins.PinError as error:
         raise ValueError(str(error)) from None
+
+
+class InstalledSettings(LabSettings):
+    """A lab of a distribution whose versions are pinned."""
+
+    @model_validator(mode="after")
+    def _version_is_known(self) -> Self:
+        release(self)
+        return self
 
 
 def check(lab: LabSettings) -> None:
@@ -199,8 +209,9 @@ class InstalledCluster(pulumi.ComponentResource):
             "files": artifacts.wanted(self._args, wanted),
         }
         text = json.dumps(request)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-        return local_step("artifacts", self._scripts, "fetch.py", stdin=text, triggers=[digest], opts=self._after())
+        return local_step(
+            "artifacts", self._scripts, "fetch.py", stdin=text, triggers=[short_digest(text)], opts=self._after()
+        )
 
     def _validate(self) -> local.Command:
         pairs = [pulumi.Output.concat(h.name, "=", h.address) for h in self._hosts]

@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import difflib
 import functools
+import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from components import registry
@@ -26,6 +36,18 @@ DEFAULT_MINOR = "1.34"
 
 class SettingsError(Exception):
     """The lab's settings can't be used; the message is one paragraph for the person who wrote them."""
+
+
+def _slash_24(value: str) -> str:
+    network = ipaddress.IPv4Network(value)
+    if network.prefixlen != 24:
+        msg = f"needs a /24 such as 10.87.3.0/24, and {value} is a /{network.prefixlen}"
+        raise ValueError(msg)
+    return str(network)
+
+
+Slash24 = Annotated[str, AfterValidator(_slash_24)]
+"""An IPv4 network of 256 addresses."""
 
 
 class _Settings(BaseModel):

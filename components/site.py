@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import gzip
-import hashlib
 import io
 import ipaddress
 import json
@@ -20,6 +19,7 @@ import pulumi
 from cryptography import x509
 
 from components.contract import Host
+from components.digests import short_digest
 from components.settings import LabSettings, Registry, SettingsError
 from components.steps import PROJECT, local_step, publish
 
@@ -56,17 +56,18 @@ class Site(pulumi.ComponentResource):
         ca = authority(args.ca)
         form = _form(args)
         self.hosts = []
+        content = pulumi.Output.all(*[h.address for h in hosts]).apply(
+            lambda addresses: archive(files(args, ca, form, addresses))
+        )
+        digest = content.apply(short_digest)
         for host in hosts:
-            content = pulumi.Output.all(*[h.address for h in hosts]).apply(
-                lambda addresses: archive(files(args, ca, form, addresses))
-            )
             step = local_step(
                 f"site-{host.name}",
                 scripts,
                 "site.sh",
                 arguments=[host.name],
                 stdin=content,
-                triggers=[host.identity, content.apply(lambda text: hashlib.sha256(text.encode()).hexdigest()[:12])],
+                triggers=[host.identity, digest],
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[host.made], deleted_with=host.gone_with),
             )
             # The same value: what is installed already stays, and what is to be installed waits.

@@ -8,7 +8,7 @@ script by a path relative to the project, so a moved checkout changes nothing.
 
 from __future__ import annotations
 
-import hashlib
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ import pulumi
 from pulumi_command import local, remote
 
 from components.contract import Host
+from components.digests import digest_of
 
 PROJECT = Path(__file__).resolve().parent.parent
 SCRIPTS = PROJECT / "components" / "scripts"
@@ -42,21 +43,14 @@ class Scripts:
     folder: str
 
 
+def cache_folder() -> Path:
+    """Where set-up keeps what can be rebuilt."""
+    return Path(os.environ.get("LITELAB_CACHE") or PROJECT / ".cache")
+
+
 def run_folder(stack: str) -> Path:
     """The stack's run folder, relative to the project: keys, ssh configuration, host disks, copied scripts."""
     return Path(".lab") / "run" / stack
-
-
-def digest_of(*folders: Path) -> str:
-    """First 12 hex digits of the SHA-256 over the files of folders, by name, executable bit and content."""
-    state = hashlib.sha256()
-    for folder in folders:
-        for path in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
-            content = path.read_bytes()
-            executable = bool(path.stat().st_mode & 0o100)
-            state.update(f"{path.relative_to(folder)}\0{executable}\0{len(content)}\0".encode())
-            state.update(content)
-    return state.hexdigest()[:12]
 
 
 def publish(part: str, stack: str, *, dry_run: bool, shared: bool = False) -> Scripts:

@@ -10,14 +10,13 @@ from __future__ import annotations
 from typing import Literal
 
 import pulumi
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from components.contract import Distribution, Host
-from components.installation import InstalledCluster, Traits, check, release
-from components.settings import LabSettings
+from components.installation import InstalledCluster, InstalledSettings, Traits, check
 
 
-class K0sSettings(LabSettings):
+class K0sSettings(InstalledSettings):
     """A lab of k0s."""
 
     distribution: Literal["k0s"] = Field("k0s", description="The Kubernetes distribution")
@@ -25,11 +24,6 @@ class K0sSettings(LabSettings):
         True,
         description="With three controllers, workers reach another one when theirs is down, by k0s's own balancer (its Envoy image)",
     )
-
-    @model_validator(mode="after")
-    def _version_is_known(self) -> K0sSettings:
-        release(self)
-        return self
 
 
 def _nodes(args: K0sSettings, hosts: list[Host]) -> list[Host]:

@@ -13,22 +13,16 @@ import pulumi
 from pydantic import Field, model_validator
 
 from components.contract import Distribution, Host
-from components.installation import InstalledCluster, Traits, check, release
-from components.settings import LabSettings
+from components.installation import InstalledCluster, InstalledSettings, Traits, check
 
 
-class K3sSettings(LabSettings):
+class K3sSettings(InstalledSettings):
     """A lab of K3s."""
 
     distribution: Literal["k3s"] = Field("k3s", description="The Kubernetes distribution")
     agentless: bool = Field(
         False, description="Experimental in K3s: a controller without kubelet, which is no node (--disable-agent)"
     )
-
-    @model_validator(mode="after")
-    def _version_is_known(self) -> K3sSettings:
-        release(self)
-        return self
 
     @model_validator(mode="after")
     def _agentless_runs_no_pods(self) -> K3sSettings:

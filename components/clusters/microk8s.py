@@ -8,28 +8,22 @@ from __future__ import annotations
 from typing import Literal
 
 import pulumi
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from components.contract import Distribution, Host
-from components.installation import InstalledCluster, Traits, check, release
-from components.settings import LabSettings
+from components.installation import InstalledCluster, InstalledSettings, Traits, check
 
 API_PORT = 16443
 AGENT_PORT = 25000
 
 
-class Microk8sSettings(LabSettings):
+class Microk8sSettings(InstalledSettings):
     """A lab of MicroK8s."""
 
     distribution: Literal["microk8s"] = Field("microk8s", description="The Kubernetes distribution")
     risk: Literal["stable", "candidate", "beta", "edge"] = Field(
         "stable", description="The risk level of the store's channel; its track is the minor"
     )
-
-    @model_validator(mode="after")
-    def _version_is_there(self) -> Microk8sSettings:
-        release(self)
-        return self
 
 
 TRAITS = Traits(

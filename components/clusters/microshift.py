@@ -16,15 +16,15 @@ import yaml
 from pydantic import Field, model_validator
 
 from components.contract import Distribution, Host
-from components.installation import InstalledCluster, Traits, check, release
-from components.settings import LabSettings, SettingsError
+from components.installation import InstalledCluster, InstalledSettings, Traits, check
+from components.settings import SettingsError
 from components.steps import remote_step
 
 SECRETS = ("organization", "activationKey", "pullSecret")
 """Of ``flavour: rhel``, as secrets of the stack's configuration: microshift:organization and so on."""
 
 
-class MicroshiftSettings(LabSettings):
+class MicroshiftSettings(InstalledSettings):
     """A lab of MicroShift."""
 
     distribution: Literal["microshift"] = Field("microshift", description="The Kubernetes distribution")
@@ -61,11 +61,6 @@ class MicroshiftSettings(LabSettings):
         if self.flavour == "rhel" and self.package == "deb":
             msg = "package is deb, and flavour rhel takes RPMs of Red Hat's repositories; leave package out"
             raise ValueError(msg)
-        return self
-
-    @model_validator(mode="after")
-    def _version_is_known(self) -> MicroshiftSettings:
-        release(self)
         return self
 
 

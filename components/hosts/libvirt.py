@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import ipaddress
 import json
 import os
 import re
@@ -16,7 +15,6 @@ import shutil
 import subprocess
 import urllib.parse
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pulumi
@@ -25,9 +23,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pydantic.alias_generators import to_camel
 
 from components.contract import Host, HostKind, Ssh
+from components.digests import short_digest
 from components.machine import Machine
-from components.settings import HostSettings, LabSettings
-from components.steps import PROJECT, local_step, publish
+from components.settings import HostSettings, LabSettings, Slash24
+from components.steps import PROJECT, cache_folder, local_step, publish
 
 if TYPE_CHECKING:
     import pulumi_libvirt as libvirt
@@ -122,7 +121,7 @@ class LibvirtSettings(HostSettings):
     storage: Annotated[str, Field(pattern=r"^/\S*$")] | None = Field(
         None, description="The folder on libvirt's machine below which the lab's pool is made"
     )
-    subnet: str | None = Field(None, description="The lab's IPv4 /24; default, one that is not in use")
+    subnet: Slash24 | None = Field(None, description="The lab's IPv4 /24; default, one that is not in use")
     internet: bool = Field(False, description="Give hosts a way out, by libvirt's NAT")
 
     @model_validator(mode="before")
@@ -146,17 +145,6 @@ class LibvirtSettings(HostSettings):
             msg = "takes qemu:///system, qemu:///session or qemu+ssh://user@machine/system"
             raise ValueError(msg)
         return value
-
-    @field_validator("subnet")
-    @classmethod
-    def _is_a_slash_24(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        network = ipaddress.IPv4Network(value)
-        if network.prefixlen != 24:
-            msg = f"needs a /24 such as 10.87.3.0/24, and {value} is a /{network.prefixlen}"
-            raise ValueError(msg)
-        return str(network)
 
     @property
     def is_local(self) -> bool:
@@ -485,8 +473,7 @@ class LibvirtHosts(pulumi.ComponentResource):
 
 def built_image() -> str:
     """The folder name of the image that ``make image`` has built last, its content key in it."""
-    cache = Path(os.environ.get("LITELAB_CACHE") or PROJECT / ".cache")
-    return (cache / "guests" / "debian").resolve().name
+    return (cache_folder() / "guests" / "debian").resolve().name
 
 
 def mac(lab: str, host: str) -> str:
@@ -515,11 +502,7 @@ def _made_of(
     seeded: pulumi.Output[dict[str, str]], booted: pulumi.Output[dict[str, Any]], args: LibvirtSettings
 ) -> pulumi.Output[str]:
     given = [args.cpus, args.memory_mib, args.disk_gib, args.accelerator]
-    return pulumi.Output.all(seeded, booted).apply(lambda x: _digest(json.dumps([x[0], x[1]["digest"], given])))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return pulumi.Output.all(seeded, booted).apply(lambda x: short_digest(json.dumps([x[0], x[1]["digest"], given])))
 
 
 def seed(

@@ -5,21 +5,19 @@ They share the machine's kernel: they are hosts to a kubelet, and no security bo
 
 from __future__ import annotations
 
-import hashlib
-import ipaddress
 import json
-import os
 from pathlib import Path
 from typing import Any, Literal
 
 import pulumi
 from pulumi_command import local
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from components.contract import Host, HostKind, Ssh
+from components.digests import short_digest
 from components.machine import Machine
-from components.settings import HostSettings, LabSettings
-from components.steps import PROJECT, local_step, publish
+from components.settings import HostSettings, LabSettings, Slash24
+from components.steps import PROJECT, cache_folder, local_step, publish
 
 FIRST_ADDRESS = 10
 """host-N has the address PREFIX.(FIRST_ADDRESS + N)."""
@@ -35,24 +33,13 @@ class NspawnSettings(HostSettings):
     """The hosts of an nspawn lab."""
 
     kind: Literal["nspawn"] = Field("nspawn", description="What the hosts are made of")
-    subnet: str | None = Field(None, description="The lab's IPv4 /24; default, one that this machine does not use")
+    subnet: Slash24 | None = Field(None, description="The lab's IPv4 /24; default, one that this machine does not use")
     internet: bool = Field(False, description="Give hosts a way out, by user-space NAT")
 
     @property
     def is_local(self) -> bool:
         """Always."""
         return True
-
-    @field_validator("subnet")
-    @classmethod
-    def _is_a_slash_24(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        network = ipaddress.IPv4Network(value)
-        if network.prefixlen != 24:
-            msg = f"needs a /24 such as 10.87.3.0/24, and {value} is a /{network.prefixlen}"
-            raise ValueError(msg)
-        return str(network)
 
 
 def estimate(lab: LabSettings, machine: Machine) -> str:
@@ -109,8 +96,7 @@ def problems(lab: LabSettings, machine: Machine, is_new: bool) -> list[str]:
 
 def root_image() -> Path:
     """The root image that hosts are made from, its content key in its name."""
-    cache = Path(os.environ.get("LITELAB_CACHE") or PROJECT / ".cache")
-    return (cache / "rootfs" / "current").resolve()
+    return (cache_folder() / "rootfs" / "current").resolve()
 
 
 class NspawnHosts(pulumi.ComponentResource):
@@ -164,7 +150,7 @@ class NspawnHosts(pulumi.ComponentResource):
                     "MEMORY_MIB": str(args.memory_mib),
                 },
                 # A new subnet, image or key is a new machine.
-                triggers=[root_image().name, network.stdout, pulumi.Output.unsecret(keys.stdout.apply(_fingerprint))],
+                triggers=[root_image().name, network.stdout, pulumi.Output.unsecret(keys.stdout.apply(short_digest))],
                 opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[network, keys])),
             )
             self.hosts.append(
@@ -188,10 +174,6 @@ class NspawnHosts(pulumi.ComponentResource):
 def _told(made: local.Command, key: str) -> pulumi.Output[str]:
     """One of the things that ``host.sh`` prints."""
     return made.stdout.apply(lambda text: str(json.loads(text)[key]))
-
-
-def _fingerprint(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()[:12]
 
 
 KIND = HostKind(NspawnSettings, NspawnHosts, estimate, problems)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components import steps
+from components.digests import digest_of
 
 
 @pytest.fixture
@@ -32,39 +33,39 @@ def script(project: Path) -> Path:
 
 class TestDigest:
     def test_it_changes_with_content(self, script: Path) -> None:
-        before = steps.digest_of(script.parent)
+        before = digest_of(script.parent)
         script.write_text("#!/bin/sh\necho two\n")
-        assert steps.digest_of(script.parent) != before
+        assert digest_of(script.parent) != before
 
     def test_it_changes_when_a_script_can_no_longer_run(self, script: Path) -> None:
-        before = steps.digest_of(script.parent)
+        before = digest_of(script.parent)
         script.chmod(0o644)
-        assert steps.digest_of(script.parent) != before
+        assert digest_of(script.parent) != before
 
     def test_it_changes_with_a_name(self, script: Path) -> None:
-        before = steps.digest_of(script.parent)
+        before = digest_of(script.parent)
         script.rename(script.with_name("gone.sh"))
-        assert steps.digest_of(script.parent) != before
+        assert digest_of(script.parent) != before
 
     def test_it_changes_with_a_file_in_a_folder_below(self, script: Path) -> None:
-        before = steps.digest_of(script.parent)
+        before = digest_of(script.parent)
         (script.parent / "below").mkdir()
         (script.parent / "below" / "more.sh").write_text("")
-        assert steps.digest_of(script.parent) != before
+        assert digest_of(script.parent) != before
 
     def test_it_is_the_same_for_another_user_place_and_time(self, script: Path, tmp_path: Path) -> None:
-        before = steps.digest_of(script.parent)
+        before = digest_of(script.parent)
         other = tmp_path / "elsewhere"
         other.mkdir()
         (other / "go.sh").write_bytes(script.read_bytes())
         (other / "go.sh").chmod(0o700)
-        assert steps.digest_of(other) == before
+        assert digest_of(other) == before
 
     def test_pythons_own_caches_do_not_count(self, script: Path) -> None:
-        before = steps.digest_of(script.parent)
+        before = digest_of(script.parent)
         (script.parent / "__pycache__").mkdir()
         (script.parent / "__pycache__" / "go.pyc").write_bytes(b"1")
-        assert steps.digest_of(script.parent) == before
+        assert digest_of(script.parent) == before
 
     @given(cut=st.integers(min_value=0, max_value=8))
     def test_bytes_that_move_from_one_file_to_the_next_are_seen(
@@ -75,7 +76,7 @@ class TestDigest:
             folder = tmp_path_factory.mktemp("part")
             (folder / "a").write_bytes(b"abcdefgh"[:at])
             (folder / "b").write_bytes(b"abcdefgh"[at:])
-            digests.add(steps.digest_of(folder))
+            digests.add(digest_of(folder))
         assert len(digests) == 2
 
 
@@ -84,7 +85,7 @@ class TestPublish:
         before = sorted(project.rglob("*"))
         scripts = steps.publish("part", "x-lab", dry_run=True)
         assert sorted(project.rglob("*")) == before
-        assert scripts.digest == steps.digest_of(script.parent)
+        assert scripts.digest == digest_of(script.parent)
 
     @pytest.mark.usefixtures("project")
     def test_a_preview_names_the_same_folder_as_its_up(self) -> None:
@@ -96,7 +97,7 @@ class TestPublish:
         assert copy.read_bytes() == script.read_bytes()
         assert copy.stat().st_mode & stat.S_IXUSR
         assert (project / scripts.folder).stat().st_mode & 0o777 == 0o755
-        assert steps.digest_of(project / scripts.folder) == scripts.digest
+        assert digest_of(project / scripts.folder) == scripts.digest
 
     def test_a_second_time_leaves_the_copy_as_it_is(self, project: Path) -> None:
         folder = project / steps.publish("part", "x-lab", dry_run=False).folder
