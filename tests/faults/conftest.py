@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.lab import ONE_HOST, FaultLab, Undisturbed
+from tests.faults.lab import ONE_HOST, FaultLab
 from tests.faults.tally import TALLY, Tally
-from tests.lab.lab import PROJECT
+from tests.faults.victims import Windows, windows
+from tests.lab.lab import PROJECT, UP_TIMEOUT_S
 
 
 @pytest.fixture(scope="session")
@@ -36,16 +36,19 @@ def one_host() -> Iterator[FaultLab]:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(one_host: FaultLab) -> Undisturbed:
-    """One lab up and away again."""
-    began = time.monotonic()
-    one_host.goes("lab")
-    up_s = time.monotonic() - began
+def undisturbed(one_host: FaultLab) -> dict[str, Windows]:
+    """One lab up and away again: when there was whom to hurt, by verb."""
+
+    def watched(verb: str) -> Windows:
+        running = one_host.start_verb(verb)
+        seen = windows(one_host, running)
+        assert running.wait(UP_TIMEOUT_S) == 0, running.output[-5000:]
+        return seen
+
+    up = watched("lab")
     one_host.works()
     one_host.note_secrets()
-    began = time.monotonic()
-    one_host.goes("destroy")
-    return Undisturbed(up_s, time.monotonic() - began)
+    return {"lab": up, "destroy": watched("destroy")}
 
 
 @pytest.fixture

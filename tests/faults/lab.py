@@ -31,14 +31,6 @@ LOGS = PROJECT / ".lab" / "faults" / "logs"
 ORPHANS = PROJECT / "components/scripts/nspawn/orphans.sh"
 
 
-@dataclass(frozen=True)
-class Undisturbed:
-    """How long commands take when nothing is wrong: what random moments are fractions of."""
-
-    up_s: float
-    destroy_s: float
-
-
 @dataclass
 class FaultLab(LabStack):
     """One stack, what its commands printed, and the secrets that it has had."""

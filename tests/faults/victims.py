@@ -1,9 +1,11 @@
-"""Who is hurt: Pulumi, its plugins, and our own scripts, as they run for one command."""
+"""Who is hurt: Pulumi, its plugins, and our own scripts, as they run for one command; and when there is one to hurt."""
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from tests.faults.lab import FaultLab
 from tests.faults.running import Process, Running, processes
@@ -42,3 +44,29 @@ VICTIMS: dict[str, Callable[[FaultLab, Running], list[Process]]] = {
     "language plugin": _named("pulumi-language-python"),
     "make": make,
 }
+
+
+@dataclass(frozen=True)
+class Window:
+    """From when until when such a process lived, in seconds after a command's start."""
+
+    first_s: float
+    last_s: float
+
+    def moment(self, share: float) -> float:
+        return self.first_s + share * (self.last_s - self.first_s)
+
+
+Windows = dict[str, Window]
+"""By victim; one that never lived has none."""
+
+
+def windows(lab: FaultLab, running: Running) -> Windows:
+    """Watches a command to its end."""
+    seen: Windows = {}
+    while not running.has_ended:
+        for name, found in VICTIMS.items():
+            if found(lab, running):
+                seen[name] = Window(seen[name].first_s if name in seen else running.seconds, running.seconds)
+        time.sleep(0.05)
+    return seen
