@@ -20,9 +20,10 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> str:
     for program in ("pulumi", "pulumi-language-python"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not on PATH")
-    plugin = os.environ.get("LITELAB_COMMAND_PLUGIN") or shutil.which(PLUGIN)
+    set_up = sorted(Path(os.environ.get("PULUMI_HOME", "")).glob(f"plugins/resource-command-v*/{PLUGIN}"))
+    plugin = os.environ.get("LITELAB_COMMAND_PLUGIN") or next(iter(set_up), None)
     if plugin is None:
-        pytest.skip(f"{PLUGIN} is not on PATH and LITELAB_COMMAND_PLUGIN is not set")
+        pytest.skip(f"no {PLUGIN} below PULUMI_HOME, and LITELAB_COMMAND_PLUGIN is not set")
     folder = tmp_path_factory.mktemp("bin")
     (folder / PLUGIN).symlink_to(Path(plugin).resolve())
     return f"{folder}{os.pathsep}{os.environ['PATH']}"

@@ -38,6 +38,11 @@ class DamagedCache:
                     (at / entry.name).symlink_to(target.name if target and inside else entry)
         return at
 
+    def program(self, name: str) -> Path:
+        """A program of set-up's, where it is run from, in a folder of the cache's own."""
+        (at,) = (p for p in (self.real / "bin" / name, *self.real.glob(f"pulumi-home/plugins/*/{name}")) if p.exists())
+        return self.own(*at.parent.relative_to(self.real).parts) / name
+
     def root_image(self) -> Path:
         """A root image of its own: every file is the real one's until it is replaced."""
         images = self.own("rootfs")

@@ -64,7 +64,8 @@ def test_set_up_makes_a_program_that_is_cut_off_again(
 def test_a_program_that_can_not_be_run_is_named_with_the_cure(
     name: str, lab: FaultLab, cache: DamagedCache, tally: Tally
 ) -> None:
-    program = cache.own("bin") / name
+    program = cache.program(name)
+    real = program.resolve()
     program.unlink()
     program.write_bytes(b"\0" * 4096)
     program.chmod(0o755)
@@ -74,7 +75,7 @@ def test_a_program_that_can_not_be_run_is_named_with_the_cure(
     # Set-up sees that it is not the one that was built.
     code, output = set_up(lab, cache)
     assert code == 0, output[-3000:]
-    assert program.samefile(cache.real / "bin" / name)
+    assert program.samefile(real)
     code, output = lab.verb("lab", {"LITELAB_CACHE": str(cache.folder)})
     assert code == 0, output[-3000:]
     lab.works()
@@ -102,9 +103,10 @@ def test_a_registry_that_goes_away_in_the_middle_of_set_up_is_an_error_and_set_u
 ) -> None:
     name = "pulumi-resource-command"
     downloads = cache.real / "go/mod/cache/download"
-    folder = samefile_in(cache.real / "built", cache.real / "bin" / name)
+    program = cache.program(name)
+    folder = samefile_in(cache.real / "built", program)
     programs = cache.own("built")
-    for left in (programs / folder.name, programs / f".{folder.name}.sizes", cache.own("bin") / name):
+    for left in (programs / folder.name, programs / f".{folder.name}.sizes", program):
         left.unlink()
     modules = cache.own("go") / "mod"
     modules.unlink()
@@ -119,10 +121,10 @@ def test_a_registry_that_goes_away_in_the_middle_of_set_up_is_an_error_and_set_u
         assert "Traceback" not in output
         assert "The Go module proxy was not reached" in output, output[-3000:]
         assert time.monotonic() - began < 300
-        assert not (cache.folder / "bin" / name).exists()
+        assert not program.exists()
         registry.left = 10**9
         code, output = set_up(lab, cache, **env)
     assert code == 0, output[-3000:]
-    assert os.access(cache.folder / "bin" / name, os.X_OK)
+    assert os.access(program, os.X_OK)
     shutil.rmtree(modules)
     injection.ended("the error names registry and cure; set-up went on")

@@ -76,9 +76,7 @@ def _build_lane(cache: Path, pins: dict[str, Any], progress: Progress) -> dict[s
         }
         try:
             for name, pin in programs.items():
-                if name == "pulumi-resource-command" and vendor.plugin(cache, "command", pin["version"], progress):
-                    # On PATH, ours would come before it.
-                    remove([cache / "bin" / name])
+                if vendor.brings(cache, name, pin["version"], progress):
                     continue
                 fetched[name].result()
                 built[name] = gobuild.build(cache, go, name, pin, progress)

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tools.setup import vendor
 from tools.setup.cache import key_of, keyed, same_file
 from tools.setup.errors import SetupError
 from tools.setup.places import TOOLS
@@ -90,6 +91,13 @@ def _key(go: str, name: str, pin: dict[str, Any]) -> str:
     return key_of(name, _flags(pin), pin["package"], version, *sources(TOOLS / pin["folder"]))
 
 
+def place(cache: Path, name: str, pin: dict[str, Any]) -> Path:
+    """Where a program is found: ``bin``, and a plugin where Pulumi keeps those of vendors, since it warns of one on PATH."""
+    if name.startswith(vendor.PREFIX):
+        return vendor.place(cache, name.removeprefix(vendor.PREFIX), pin["version"])
+    return cache / "bin" / name
+
+
 def fetch(cache: Path, go: str, name: str, pin: dict[str, Any], progress: Progress) -> None:
     """The modules of one program, unless it is built already."""
     if (cache / "built" / f"{name}-{_key(go, name, pin)}").is_dir():
@@ -100,7 +108,7 @@ def fetch(cache: Path, go: str, name: str, pin: dict[str, Any], progress: Progre
 
 
 def build(cache: Path, go: str, name: str, pin: dict[str, Any], progress: Progress) -> Path:
-    """One program, at ``<cache>/bin/<name>``; its modules are fetched already."""
+    """One program, in its ``place``; its modules are fetched already."""
 
     def make(target: Path) -> None:
         with progress.step(f"{name} {pin['version']}"):
@@ -110,7 +118,10 @@ def build(cache: Path, go: str, name: str, pin: dict[str, Any], progress: Progre
             )
 
     program = keyed(cache / "built", name, _key(go, name, pin), make) / name
-    same_file(cache / "bin" / name, program)
+    target = place(cache, name, pin)
+    if name.startswith(vendor.PREFIX):
+        vendor.mark_ours(target)
+    same_file(target, program)
     return program
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from tools.setup import gobuild, guestimage, packages, stacks, vendor, venv
-from tools.setup.cache import remove
 from tools.setup.errors import SetupError
 from tools.setup.places import PROJECT
 from tools.setup.progress import Progress
@@ -32,11 +31,7 @@ def make(cache: Path, pins: dict[str, Any], stack: str, progress: Progress) -> N
     if programs:
         go = gobuild.toolchain(cache, pins["go"]["minimum"], progress)
         for name, pin in programs.items():
-            sdk = name.removeprefix("pulumi-resource-")
-            if sdk != name and vendor.plugin(cache, sdk, pin["version"], progress):
-                # On PATH, ours would come before it.
-                remove([cache / "bin" / name])
-            else:
+            if not vendor.brings(cache, name, pin["version"], progress):
                 gobuild.build(cache, go, name, pin, progress)
     if lab["image"] == "debian":
         guest_image(cache, pins, progress)

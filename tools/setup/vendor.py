@@ -8,11 +8,34 @@ import urllib.parse
 from pathlib import Path
 
 from tools.setup import site
+from tools.setup.cache import remove
 from tools.setup.errors import SetupError
 from tools.setup.progress import Progress
 
+PREFIX = "pulumi-resource-"
 SITE = ("get.pulumi.com", 443)
 TIMEOUT_S = 4.0
+MARK = "built-by-litelab"
+
+
+def place(cache: Path, name: str, version: str) -> Path:
+    """Where Pulumi keeps a plugin."""
+    return cache / "pulumi-home" / "plugins" / f"resource-{name}-v{version}" / f"{PREFIX}{name}"
+
+
+def mark_ours(program: Path) -> None:
+    """Say beside a plugin that it is built here and not the vendor's."""
+    program.parent.mkdir(parents=True, exist_ok=True)
+    (program.parent / MARK).touch()
+
+
+def brings(cache: Path, program: str, version: str, progress: Progress) -> bool:
+    """Whether a program is a plugin that the vendor's own is there for, so that none need be built."""
+    if not program.startswith(PREFIX):
+        return False
+    # On PATH, one that an older set-up made would come before it.
+    remove([cache / "bin" / program])
+    return plugin(cache, program.removeprefix(PREFIX), version, progress)
 
 
 def plugin(cache: Path, name: str, version: str, progress: Progress) -> bool:
@@ -21,14 +44,16 @@ def plugin(cache: Path, name: str, version: str, progress: Progress) -> bool:
     Pulumi checks the download against the checksums that it carries or that its site signs; a site that does not answer,
     or a download that fails, leaves the choice to our own provider.
     """
-    home = cache / "pulumi-home"
-    if (home / "plugins" / f"resource-{name}-v{version}" / f"pulumi-resource-{name}").exists():
+    program = place(cache, name, version)
+    ours = (program.parent / MARK).exists()
+    if program.exists() and not ours:
         return True
     proxy = urllib.parse.urlsplit(os.environ.get("https_proxy") or os.environ.get("HTTPS_PROXY") or "")
     try:
         socket.create_connection((proxy.hostname, proxy.port or 3128) if proxy.hostname else SITE, TIMEOUT_S).close()
     except OSError:
         return False
+    home = cache / "pulumi-home"
     environment = {
         "PULUMI_HOME": str(home),
         "HOME": str(home),
@@ -38,9 +63,10 @@ def plugin(cache: Path, name: str, version: str, progress: Progress) -> bool:
     }
     try:
         with progress.step(f"{name} plugin of the vendor", "download"):
-            command = [str(cache / "bin" / "pulumi"), "plugin", "install", "resource", name, version]
+            command = [str(cache / "bin" / "pulumi"), "plugin", "install", "--reinstall", "resource", name, version]
             progress.run(f"plugin-{name}", command, environment=environment)
     except SetupError as error:
         progress.say(f"  {error} Building our own provider instead.")
         return False
+    (program.parent / MARK).unlink(missing_ok=True)
     return True
