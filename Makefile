@@ -88,8 +88,8 @@ faults: ## hurt labs in every way there is a test for, 60 and more faults, and p
 	@$(SETUP) setup --group tests
 	@$(ENV) FAULTS_SEED=$(or $(SEED),$$(date +%s)) pytest -m faults tests/faults
 
-perf: ## the performance figures, side by side with plain shell (about 20 minutes)
-	@for figure in hosts cluster warm; do python3 -m tests.perf.$$figure || status=$$?; done; exit $${status:-0}
+perf: ## the performance figures, side by side with plain shell, and of up to 100 workers (about 30 minutes)
+	@for figure in hosts cluster warm scale; do python3 -m tests.perf.$$figure || status=$$?; done; exit $${status:-0}
 
 clean-cache: ## delete what make setup can make again
 	@$(SETUP) clean-cache

@@ -256,14 +256,16 @@ class ExistingHosts(pulumi.ComponentResource):
         super().__init__("litelab:hosts:ExistingHosts", name, None, opts)
         scripts = publish("existing", pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run())
         inside = pulumi.ResourceOptions(parent=self)
-        known = [parse_known_key(line) for line in args.host_keys]
+        known = {line: parse_known_key(line) for line in args.host_keys}
         private_key = _private_key(Path(args.key).expanduser())
 
         found: dict[str, pulumi.Output[Mapping[str, Any]]] = {}
         keys: dict[str, list[str]] = {}
         for number, text in enumerate(args.addresses, start=1):
             host, address = f"host-{number}", parse_address(text)
-            keys[host] = [key.key for key in known if key.is_of(address) and not key.authority]
+            # Its own lines alone: with those of all hosts, a state would grow with the square of their number.
+            own = {line: key for line, key in known.items() if key.is_of(address)}
+            keys[host] = [key.key for key in own.values() if not key.authority]
             asked = local_step(
                 f"facts-{host}",
                 scripts,
@@ -278,7 +280,7 @@ class ExistingHosts(pulumi.ComponentResource):
                     "MEMORY_MIB": str(args.memory_mib),
                     "AUTHORITY": str(not keys[host]).lower(),
                 },
-                stdin="\n".join(args.host_keys),
+                stdin="\n".join(own),
                 # What is on the host at another address stays there, and what was on this one goes first.
                 triggers=[str(address)],
                 opts=inside,

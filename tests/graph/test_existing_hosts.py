@@ -48,6 +48,15 @@ class TestLivingHosts:
         for number in (1, 2, 3):
             assert graph.after(f"host-{number}") >= {*asked, "alike"}
 
+    def test_each_is_told_the_keys_that_are_about_it_and_no_others(self, graph: Graph) -> None:
+        authority = f"@cert-authority 10.87.3.* {KEY}"
+        told = {n: graph.commands[f"facts-host-{n}"].plain["stdin"].splitlines() for n in (1, 2, 3)}
+        assert told == {
+            1: [f"10.87.3.11 {KEY}", authority],
+            2: [f"[10.87.3.12]:2222 {KEY}", authority],
+            3: [authority],
+        }
+
     def test_another_address_is_another_host(self, lab: Declare, hosts: dict[str, Any]) -> None:
         before = lab({"hosts": hosts})
         moved = {

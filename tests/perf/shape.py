@@ -1,6 +1,6 @@
 """The no-op program: as many resources as a lab that stands, with the same names, parents, dependencies and inputs' sizes.
 
-Its shape is read from the lab's state, so it follows whatever the components declare.
+Its shape is read from the lab's state, or from a preview of a lab that nobody makes, so it follows whatever the components declare.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import contextlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,11 @@ def shape_of(stack: str) -> list[dict[str, Any]]:
     """Every component and command of a stack that is up, in an order in which they can be declared."""
     state = stacks.STATE / ".pulumi" / "stacks" / stacks.NAME / f"{stack}.json"
     resources = json.loads(state.read_text(encoding="utf-8"))["checkpoint"]["latest"]["resources"]
+    return entries(resources)
+
+
+def entries(resources: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the no-op program takes, of resources as a state or a preview has them."""
     return [_entry(r) for r in resources if not r["type"].startswith("pulumi:")]
 
 

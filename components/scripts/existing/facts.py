@@ -2,8 +2,9 @@
 """``facts.py create|delete HOST``: how a host is reached, then what it is.
 
 Environment: ``ADDRESS`` (host:port), ``LOGIN``, ``KEY`` (path of the private key), ``CPUS`` and ``MEMORY_MIB`` (the least that it must
-have), ``AUTHORITY`` (true: its key is known by an authority alone). Standard input: lines of known_hosts. Writes the host's part of the stack's ``ssh_config``, asks the host as root (``probe.sh``),
-and prints its facts as JSON. ``delete`` takes the part away again. What hinders a lab is one paragraph with every reason and its cure.
+have), ``AUTHORITY`` (true: its key is known by an authority alone). Standard input: the lines of known_hosts that are about this host. Writes the
+host's part of the stack's ``ssh_config`` and ``known_hosts``, asks the host as root (``probe.sh``), and prints its facts as JSON. ``delete`` takes
+the part away again. What hinders a lab is one paragraph with every reason and its cure.
 """
 
 from __future__ import annotations
@@ -196,13 +197,18 @@ def write(path: Path, text: str) -> None:
 
 
 def assemble() -> None:
-    """``ssh_config`` from the parts that there are; without any, nothing of it stays."""
+    """``ssh_config`` and ``known_hosts`` from the parts that there are; without any, nothing of them stays."""
     parts = sorted((RUN / "hosts").glob("host-*.ssh"), key=lambda path: int(path.stem.removeprefix("host-")))
     if not parts:
         for name in ("ssh_config", "known_hosts", "steps.jsonl", "lab.id"):
             (RUN / name).unlink(missing_ok=True)
         return
     head = f"# Made with the lab; 'make ssh STACK={STACK} HOST=host-1' and ssh -F use it.\n"
+    own = [p.with_suffix(".known") for p in parts]
+    # An older Litelab left no such parts: what it knew stays.
+    known = [p if p.exists() else RUN / "known_hosts" for p in own]
+    lines = [line for p in known for line in p.read_text(encoding="utf-8").splitlines()]
+    write(RUN / "known_hosts", "".join(f"{line}\n" for line in dict.fromkeys(lines)))
     write(RUN / "ssh_config", head + "".join(p.read_text(encoding="utf-8") for p in parts) + COMMON.format(run=RUN))
 
 
@@ -320,7 +326,7 @@ def create(name: str, environment: Mapping[str, str], known_hosts: str) -> dict[
     where = {"host": host, "port": port, "user": environment["LOGIN"], "key": key}
     with config_lock():
         own = lab_id()
-        write(RUN / "known_hosts", known_hosts.rstrip("\n") + "\n")
+        write(RUN / "hosts" / f"{name}.known", known_hosts.rstrip("\n") + "\n")
         part = f"Host {name}\n  HostName {host}\n  Port {port}\n  User {where['user']}\n  IdentityFile {key}\n"
         write(RUN / "hosts" / f"{name}.ssh", part)
         assemble()
@@ -353,7 +359,8 @@ def delete(name: str, login: str) -> int:
         if code != 0:
             return code
     with config_lock():
-        (RUN / "hosts" / f"{name}.ssh").unlink(missing_ok=True)
+        for suffix in ("ssh", "known"):
+            (RUN / "hosts" / f"{name}.{suffix}").unlink(missing_ok=True)
         assemble()
     return 0
 
