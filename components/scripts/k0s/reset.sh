@@ -17,5 +17,6 @@ rm -f /etc/systemd/system/k0scontroller.service /etc/systemd/system/k0sworker.se
 systemctl daemon-reload
 find "$DATA" -mindepth 1 -delete 2>/dev/null || true
 rm -rf /etc/k0s /run/k0s /etc/cni /opt/cni /var/lib/cni
+restore_os
 rm -f /var/lib/litelab/steps.jsonl /run/litelab/k0s-token-*
 rm -rf /opt/litelab/k0s

@@ -12,5 +12,6 @@ rm -f /etc/systemd/system/k3s.service* /etc/systemd/system/k3s-agent.service* /u
 systemctl daemon-reload
 rm -rf /etc/rancher /var/lib/rancher/k3s /run/k3s /run/flannel /var/lib/cni /etc/cni
 find /var/lib/kubelet -mindepth 1 -delete 2>/dev/null || true
+restore_os
 rm -f /var/lib/litelab/steps.jsonl /run/litelab/k3s-token-*
 rm -rf /opt/litelab/k3s

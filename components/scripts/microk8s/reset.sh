@@ -15,4 +15,5 @@ for link in vxlan.calico cni0 flannel.1 $(ip -o link show | awk -F': ' '$2 ~ /^c
 for table in nat filter mangle raw; do
   iptables-save -t "$table" 2>/dev/null | grep -vE 'KUBE-|FLANNEL|CNI-|cali' | iptables-restore -T "$table" 2>/dev/null || true
 done
+restore_os
 rm -rf /var/snap/microk8s /root/snap/microk8s /var/lib/litelab/microk8s* /var/lib/litelab/steps.jsonl /opt/litelab/microk8s

@@ -19,5 +19,6 @@ systemctl disable -q --now crio 2>/dev/null || true
 for table in nat filter mangle; do
   iptables-save -t "$table" 2>/dev/null | grep -vE 'KUBE-|FLANNEL|CNI-|KIND-' | iptables-restore -T "$table" 2>/dev/null || true
 done
+restore_os
 rm -rf /etc/microshift /var/lib/microshift /var/lib/litelab/microshift* /var/lib/litelab/steps.jsonl /etc/apt/sources.list.d/litelab-cri-o.list \
   /etc/apt/keyrings/litelab-cri-o.asc /opt/litelab/microshift

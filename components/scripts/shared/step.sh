@@ -128,18 +128,27 @@ is_container() { systemd-detect-virt -q --container; }
 # can_lower_oom: false in sandboxes without CAP_SYS_RESOURCE.
 can_lower_oom() { [ $((0x$(awk '/^CapEff/ { print $2 }' /proc/self/status) >> 24 & 1)) = 1 ]; }
 
-# prepare_os: what every distribution expects of a host, kept over a reboot.
+# prepare_os: what every distribution expects of a host, kept over a reboot; restore_os takes it back.
 prepare_os() {
   local module
   is_container || {
     swapoff -a
-    sed -i.litelab -E '/^[^#].*[[:space:]]swap[[:space:]]/s/^/# litelab: /' /etc/fstab
+    [ ! -e /etc/fstab ] || sed -i -E '/^[^#].*[[:space:]]swap[[:space:]]/s/^/# litelab: /' /etc/fstab
     for module in overlay br_netfilter nf_conntrack vxlan; do modprobe "$module" 2>/dev/null || true; done
     printf '%s\n' overlay br_netfilter nf_conntrack vxlan >/etc/modules-load.d/litelab.conf
     printf 'net.ipv4.ip_forward=1\nnet.bridge.bridge-nf-call-iptables=1\nfs.inotify.max_user_instances=8192\nfs.inotify.max_user_watches=524288\n' >/etc/sysctl.d/90-litelab.conf
     sysctl -q -p /etc/sysctl.d/90-litelab.conf 2>/dev/null || true
   }
   [ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ] || sysctl -q -w net.ipv4.ip_forward=1
+}
+
+# restore_os: the host's own swap and files again; sysctls are restored by who gave the host.
+restore_os() {
+  rm -f /etc/modules-load.d/litelab.conf /etc/sysctl.d/90-litelab.conf
+  if grep -qs '^# litelab: ' /etc/fstab; then
+    sed -i 's/^# litelab: //' /etc/fstab
+    swapon -a || say "host $NODE: swap could not be turned on again; 'swapon -a' there says why"
+  fi
 }
 
 # interface_of ADDRESS: the link that has it.

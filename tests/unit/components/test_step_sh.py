@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -89,3 +90,33 @@ class TestWaits:
         assert done.returncode == 1
         assert "etcd did not start within 7 s; its state is failed" in done.stderr
         assert "the journal's last line" in done.stderr
+
+
+FSTAB = "/dev/sda1 / ext4 defaults 0 1\n# swap of old: /dev/sdb none swap sw 0 0\n/dev/sda2 none swap sw 0 0\n"
+MACHINE = r"""
+mount -t tmpfs none /etc
+mkdir /etc/modules-load.d /etc/sysctl.d
+printf %s "$FSTAB" >/etc/fstab
+is_container() { false; }
+swapoff() { echo off; }
+swapon() { echo on; }
+modprobe() { :; }
+sysctl() { :; }
+"""
+
+
+class TestOperatingSystem:
+    def test_what_a_host_is_prepared_with_is_taken_back(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("FSTAB", FSTAB)
+        prepared = "prepare_os; prepare_os; ls /etc/*; cat /etc/fstab"
+        done = on_host(MACHINE + prepared)
+        assert done.returncode == 0, done.stderr
+        assert "90-litelab.conf" in done.stdout
+        assert done.stdout.endswith(FSTAB.replace("/dev/sda2", "# litelab: /dev/sda2"))
+        done = on_host(MACHINE + "prepare_os; prepare_os; restore_os; find /etc -type f; cat /etc/fstab")
+        assert (done.returncode, done.stdout) == (0, f"off\noff\non\n/etc/fstab\n{FSTAB}")
+
+    def test_a_host_without_swap_gets_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("FSTAB", "")
+        done = on_host(MACHINE + "prepare_os; restore_os")
+        assert (done.returncode, done.stdout) == (0, "off\n")
