@@ -26,12 +26,8 @@ def one_host() -> Iterator[FaultLab]:
         pytest.skip("nspawn hosts are made by root")
     lab = FaultLab("fault-lab", ONE_HOST)
     assert shutil.which("pulumi", path=lab.env["PATH"]), "pulumi is not there: run make setup"
-    lab.removed()
-    lab.prepare()
-    try:
+    with lab.ready():
         yield lab
-    finally:
-        lab.removed()
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -107,6 +107,16 @@ class FaultLab(LabStack):
             self.pulumi("stack", "rm", "--yes", "--force", check=False)
         for folder in (self.run_folder, self.results_folder):
             shutil.rmtree(folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def ready(self) -> Iterator[FaultLab]:
+        """Its stack, with nothing of a killed run in it; it goes when the block ends."""
+        self.removed()
+        try:
+            self.prepare()
+            yield self
+        finally:
+            self.removed()
 
     # What is seen of it
 

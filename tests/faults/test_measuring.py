@@ -28,15 +28,10 @@ SMALL_DISK_BYTES = 40 * 1024
 @pytest.fixture(scope="module")
 def measured() -> Iterator[FaultLab]:
     """A lab that is up, and has measured nothing yet."""
-    lab = FaultLab("fault-measure", ONE_HOST)
-    lab.removed()
-    lab.prepare()
-    try:
+    with FaultLab("fault-measure", ONE_HOST).ready() as lab:
         lab.goes("lab")
         lab.note_secrets()
         yield lab
-    finally:
-        lab.removed()
 
 
 def start_bench(lab: FaultLab) -> Running:

@@ -19,13 +19,8 @@ pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(1800)]
 @pytest.fixture
 def other() -> Iterator[FaultLab]:
     """Another stack of the same checkout, whose name begins like the first one's."""
-    lab = FaultLab("fault-lab-2", ONE_HOST)
-    lab.removed()
-    lab.prepare()
-    try:
+    with FaultLab("fault-lab-2", ONE_HOST).ready() as lab:
         yield lab
-    finally:
-        lab.removed()
 
 
 def start_up(lab: FaultLab, by: str) -> Running:

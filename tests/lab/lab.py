@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -116,6 +117,16 @@ class LabStack:
             self.pulumi("stack", "rm", "--yes")
         for folder in (self.run_folder, self.results_folder):
             shutil.rmtree(folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def standing(self, timeout_s: float = UP_TIMEOUT_S) -> Iterator[LabStack]:
+        """The lab, up; it goes with its stack when the block ends."""
+        try:
+            self.prepare()
+            self.pulumi("up", "--yes", "--skip-preview", timeout=timeout_s)
+            yield self
+        finally:
+            self.remove()
 
     def outputs(self, *, secrets: bool = False) -> dict[str, Any]:
         arguments = ["stack", "output", "--json", *(["--show-secrets"] if secrets else [])]

@@ -32,12 +32,8 @@ def lab() -> Iterator[LabStack]:
         "bench-faults",
         {"hosts.memoryMib": "1536", "workers": "1", "controllerRunsWorkloads": "true", "workloads": "[]"},
     )
-    try:
-        stack.prepare()
-        stack.pulumi("up", "--yes", "--skip-preview")
+    with stack.standing():
         yield stack
-    finally:
-        stack.remove()
 
 
 @pytest.fixture

@@ -48,12 +48,8 @@ def lab(ground: HostsStack, before: dict[str, Any]) -> Iterator[LabStack]:
         f"{k}[{n}]": str(v) for k, values in hosts.items() if isinstance(values, list) for n, v in enumerate(values)
     }
     stack = LabStack("test-existing", {**plain, **listed, "workloads": '["pods-8"]', "repeats": "1"})
-    try:
-        stack.prepare()
-        stack.pulumi("up", "--yes", "--skip-preview")
+    with stack.standing():
         yield stack
-    finally:
-        stack.remove()
 
 
 class TestUp:

@@ -182,30 +182,27 @@ class TestAlike:
         assert "host-1 and host-2 have one machine id" in err
 
 
+@pytest.fixture(scope="module")
+def probed() -> list[str]:
+    """What the probe says of this machine, a Linux like any host; it only reads."""
+    done = subprocess.run(
+        ["bash", "-s", OWN],
+        input=(FOLDER / "probe.sh").read_text(),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return done.stdout.splitlines(keepends=True)
+
+
 class TestProbe:
-    def test_this_machine_answers_every_fact_that_is_compared(self) -> None:
-        """The probe only reads; this machine is a Linux like any host."""
-        done = subprocess.run(
-            ["bash", "-s", OWN],
-            input=(FOLDER / "probe.sh").read_text(),
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        )
-        said = facts.parse((line, 0.0) for line in done.stdout.splitlines(keepends=True))
+    def test_this_machine_answers_every_fact_that_is_compared(self, probed: list[str]) -> None:
+        said = facts.parse((line, 0.0) for line in probed)
         assert {*alike.SAME, *alike.NEARLY_SAME, "machineId", "diskFreeMib", "swap", "controllers"} <= set(said.values)
         assert said.number("cpus") > 0
         assert said.number("memoryMib") > 0
         assert said.clock_offset_s > 1.7e9
 
-    def test_lines_of_the_probe_are_short_and_single(self) -> None:
-        done = subprocess.run(
-            ["bash", "-s", OWN],
-            input=(FOLDER / "probe.sh").read_text(),
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        )
-        assert all("=" in line and len(line) < 400 for line in done.stdout.splitlines())
+    def test_lines_of_the_probe_are_short_and_single(self, probed: list[str]) -> None:
+        assert all("=" in line and len(line) < 400 for line in probed)
