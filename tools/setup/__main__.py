@@ -65,7 +65,7 @@ def _download_lane(cache: Path, pins: dict[str, Any], groups: tuple[str, ...], p
 
 
 def _build_lane(cache: Path, pins: dict[str, Any], progress: Progress) -> dict[str, Path]:
-    go = gobuild.toolchain(cache, pins["minimum"], progress)
+    go = gobuild.Go(cache, pins["minimum"], progress)
     programs: dict[str, dict[str, Any]] = pins["programs"]
     built = {}
     # Modules come ahead of the builds, one program after another: two fetches at once would wait for the same modules.
@@ -155,8 +155,10 @@ def main(arguments: list[str]) -> int:
             return lab.logs(cache, given.stack)
     claim(cache)
     progress = Progress(cache)
-    # 'kill' and a CI that gives up reach this process alone, unlike Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda *_: _terminate(progress))
+    # What ends this process ends what it has started too: Ctrl-C, 'kill', a CI that gives up, a terminal that closes (but nohup).
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: _terminate(progress))
     match given.verb:
         case "setup":
             os.environ.update(site.trust(cache, os.environ))

