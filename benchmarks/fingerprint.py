@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -77,24 +78,24 @@ class Fingerprint(_Facts):
     client: ClientFacts
 
 
-async def take_fingerprint(connection: Connection, lab: LabHosts | None, hosts: list[HostProbe]) -> Fingerprint:
-    """Asks the API server; the hosts were asked before."""
-    version = await connection.require_answer()
-    answer = await connection.get("/api/v1/nodes")
-    if not answer.ok:
-        raise MeasurementError(
-            what="the nodes can't be listed",
-            where=connection.server,
-            why=answer.error or "",
-            fix="Use the lab's own kubeconfig: its user may list nodes",
-        )
-    return bare_fingerprint(connection.server, lab).model_copy(
-        update={
-            "server_version": version,
-            "nodes": [_node(item) for item in answer.json().get("items") or []],
-            "hosts": hosts,
-        }
-    )
+async def take_fingerprint(
+    connections: Sequence[Connection], lab: LabHosts | None, hosts: list[HostProbe]
+) -> Fingerprint:
+    """Asks the API server of each cluster, the first one for its version; the hosts were asked before."""
+    version = await connections[0].require_answer()
+    nodes: list[NodeFacts] = []
+    for connection in connections:
+        answer = await connection.get("/api/v1/nodes")
+        if not answer.ok:
+            raise MeasurementError(
+                what="the nodes can't be listed",
+                where=connection.server,
+                why=answer.error or "",
+                fix="Use the lab's own kubeconfig: its user may list nodes",
+            )
+        nodes += [_node(item) for item in answer.json().get("items") or []]
+    servers = ", ".join(connection.server for connection in connections)
+    return bare_fingerprint(servers, lab).model_copy(update={"server_version": version, "nodes": nodes, "hosts": hosts})
 
 
 def bare_fingerprint(server: str, lab: LabHosts | None) -> Fingerprint:

@@ -73,6 +73,12 @@ class Workload(_Part):
         """Pods that one repeat asks for."""
         return self.clients * self.replicas
 
+    def shares(self, clusters: int) -> list[Workload]:
+        """What each of several clusters gets of the load, as even as whole clients are; one that gets nothing is left out."""
+        each, more = divmod(self.clients, clusters)
+        counts = [each + (number < more) for number in range(clusters)]
+        return [self.model_copy(update={"clients": count}) for count in counts if count]
+
     def digest(self) -> str:
         """What is measured, as a hash: the number of repeats and warm-ups and the texts are not part of it."""
         measured = self.model_dump_json(exclude={"repeats", "warmups", "description", "name"})

@@ -7,7 +7,7 @@ from typing import Any
 
 import pulumi
 
-from components.contract import Host
+from components.contract import Cluster, Host
 from components.digests import short_digest
 from components.settings import LabSettings, SettingsError
 from components.steps import PROJECT, local_step, publish
@@ -32,15 +32,15 @@ class Benchmarks(pulumi.ComponentResource):
         args: LabSettings,
         hosts: list[Host],
         facts: pulumi.Output[dict[str, Any]],
-        kubeconfig: pulumi.Output[str],
-        version: str,
+        cluster: Cluster,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("litelab:benchmarks:Benchmarks", name, None, opts)
         stack = pulumi.get_stack()
         scripts = publish("benchmark", stack, dry_run=pulumi.runtime.is_dry_run())
         inside = pulumi.ResourceOptions(parent=self)
-        described = _hosts(args, hosts, facts, version)
+        kubeconfig = cluster.kubeconfig
+        described = _hosts(args, hosts, facts, cluster.version)
         access = local_step(
             "access",
             scripts,
@@ -53,6 +53,9 @@ class Benchmarks(pulumi.ComponentResource):
         measured_on = pulumi.Output.json_dumps(
             {"kubeconfig": kubeconfig, "facts": described["facts"], "hosts": [h.identity for h in hosts]}
         ).apply(short_digest)
+        environment = {"REPEATS": str(args.repeats)}
+        if cluster.contexts:
+            environment["CONTEXTS"] = " ".join(cluster.contexts)
         before: pulumi.Resource = access
         summaries: dict[str, pulumi.Output[Any]] = {}
         for workload in args.workloads:
@@ -61,7 +64,7 @@ class Benchmarks(pulumi.ComponentResource):
                 scripts,
                 "run.sh",
                 arguments=[workload],
-                environment={"REPEATS": str(args.repeats)},
+                environment=environment,
                 triggers=[workload_digest(workload), measured_on],
                 opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[before])),
             )

@@ -93,11 +93,13 @@ class Cluster(Protocol):
         kubeconfig: the administrator's, a secret; who has it finds every node Ready and cluster DNS up.
         version: what runs.
         nodes: names of the hosts that are its nodes.
+        contexts: of the kubeconfig, those that are clusters of their own and share the load; none where all is one cluster.
     """
 
     kubeconfig: pulumi.Output[str]
     version: str
     nodes: list[str]
+    contexts: list[str]
 
 
 @dataclass(frozen=True)

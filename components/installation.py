@@ -110,6 +110,7 @@ class InstalledCluster(pulumi.ComponentResource):
         proof: of each file, its digest and who vouches for it.
         joins: the step by which each further host joined; its output is a secret.
         nodes: names of the hosts that are nodes.
+        contexts: of the kubeconfig, those that are clusters of their own; none where all is one cluster.
     """
 
     kubeconfig: pulumi.Output[str]
@@ -118,6 +119,7 @@ class InstalledCluster(pulumi.ComponentResource):
     proof: pulumi.Output[Any]
     joins: dict[str, local.Command]
     nodes: list[str]
+    contexts: list[str]
 
     def __init__(
         self,
@@ -140,6 +142,7 @@ class InstalledCluster(pulumi.ComponentResource):
         first = self._controllers[0]
         self.joins = {}
         self.nodes = [h.name for h in traits.nodes(args, hosts)]
+        self.contexts = []
 
         fetched = self._artifacts(wanted)
         validated = self._validate()

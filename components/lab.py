@@ -27,7 +27,7 @@ class Lab(pulumi.ComponentResource):
         made = registry.host_kind(args.hosts.kind).component("hosts", args.hosts, roles, inside)
         hosts = site.prepared("site", args, made.hosts, inside)
         cluster = distribution.component("cluster", args, hosts, inside)
-        measured = Benchmarks("benchmarks", args, hosts, made.facts, cluster.kubeconfig, cluster.version, opts=inside)
+        measured = Benchmarks("benchmarks", args, hosts, made.facts, cluster, opts=inside)
 
         self.host_summary = pulumi.Output.all(
             *[{"name": h.name, "role": h.role, "address": h.address, "kind": args.hosts.kind} for h in made.hosts]

@@ -25,6 +25,12 @@ def run(
         Path | None,
         typer.Option(envvar="LITELAB_STEPS", help="Steps of the lab's building (JSON), kept in the result."),
     ] = None,
+    context: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A context of the kubeconfig instead of its current one; several are clusters of their own, and share the load."
+        ),
+    ] = None,
     repeats: Annotated[
         int | None, typer.Option(min=1, help="Measured repeats instead of the workload's own number.")
     ] = None,
@@ -35,7 +41,7 @@ def run(
     lab = load_hosts(hosts) if hosts else None
     taken = load_steps(steps) if steps else []
     say(f"{chosen.name}: {chosen.pods} pods at once, {chosen.warmups} warm-ups and {chosen.repeats} repeats")
-    result = asyncio.run(run_workload(chosen, kubeconfig, lab, taken, out))
+    result = asyncio.run(run_workload(chosen, kubeconfig, lab, taken, out, context or ()))
     outcome = result.summary.outcome
     if outcome.verdict != "good":
         say(outcome.reason)

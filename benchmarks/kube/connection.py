@@ -50,8 +50,9 @@ class Answer:
 class Connection:
     """Opens with `async with await Connection.open(kubeconfig)`."""
 
-    def __init__(self, api_client: ApiClient, session: aiohttp.ClientSession) -> None:
+    def __init__(self, api_client: ApiClient, session: aiohttp.ClientSession, context: str = "") -> None:
         self.api_client = api_client
+        self.context = context
         self.server = str(api_client.configuration.host).rstrip("/")
         self._session = session
         self._headers: dict[str, str] = {}
@@ -62,15 +63,15 @@ class Connection:
             self._request_options["proxy"] = api_client.configuration.proxy
 
     @classmethod
-    async def open(cls, kubeconfig: Path) -> Connection:
-        """Reads the kubeconfig; a bad one is the user's mistake, named."""
+    async def open(cls, kubeconfig: Path, context: str = "") -> Connection:
+        """Reads the kubeconfig, its current context or the one of that name; a bad one is the user's mistake, named."""
         if not kubeconfig.is_file():  # noqa: ASYNC240 - once, before anything is measured
             msg = f"There is no kubeconfig {kubeconfig}."
             raise UserError(msg)
         configuration = type.__call__(Configuration)
         try:
             await load_kube_config(  # type: ignore[no-untyped-call]
-                str(kubeconfig), client_configuration=configuration, persist_config=False
+                str(kubeconfig), context=context or None, client_configuration=configuration, persist_config=False
             )
             api_client = ApiClient(configuration)
         except Exception as error:  # the loader raises whatever the file makes it stumble over
@@ -85,7 +86,7 @@ class Connection:
         )
         session = aiohttp.ClientSession(connector=connector, read_bufsize=_READ_BUFFER_BYTES, trust_env=False)
         api_client.rest_client.pool_manager = session
-        connection = cls(api_client, session)
+        connection = cls(api_client, session, context)
         await connection.authenticate()
         return connection
 

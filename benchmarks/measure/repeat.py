@@ -7,7 +7,7 @@ import contextlib
 import gc
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
@@ -43,6 +43,7 @@ _CONFLICT = 409
 _UPDATE_TRIES = 4
 _AVAILABLE_WITHIN_S = 10.0
 _POLL_S = 0.05
+_MEASURING: list[None] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +87,22 @@ class _Taken:
 
 
 class RepeatRun:
-    """Runs one repeat in a namespace that exists. `record` gives what there is, also after `measure` broke off."""
+    """Runs one repeat in a namespace that exists. `record` gives what there is, also after `measure` broke off.
+
+    `others` is waited for before the first create call: other clusters that are to begin with this one.
+    """
 
     def __init__(
-        self, connection: Connection, workload: Workload, namespace: str, origin: Origin, phase: Phase, index: int
+        self,
+        connection: Connection,
+        workload: Workload,
+        namespace: str,
+        origin: Origin,
+        phase: Phase,
+        index: int,
+        others: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
+        self._others = others
         self._connection, self._workload, self._namespace = connection, workload, namespace
         self._origin, self._phase, self._index = origin, phase, index
         self._resource: Resource = workload.kind
@@ -114,6 +126,8 @@ class RepeatRun:
         async with self._watching():
             await self._connection.warm(self._workload.clients)
             with _no_garbage_collection():
+                if self._others:
+                    await self._others()
                 self._meter.start()
                 await self._create()
                 await self._see_start()
@@ -435,7 +449,11 @@ def _no_garbage_collection() -> Iterator[None]:
     """A collection in the middle of a burst would show as latency."""
     gc.collect()
     gc.disable()
+    _MEASURING.append(None)
     try:
         yield
     finally:
-        gc.enable()
+        _MEASURING.pop()
+        # Repeats on several clusters run side by side.
+        if not _MEASURING:
+            gc.enable()

@@ -7,7 +7,7 @@ import contextlib
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,8 @@ from benchmarks.hostsfile import LabHosts, Step
 from benchmarks.kube.connection import Connection
 from benchmarks.kube.namespaces import Namespaces
 from benchmarks.measure.priority import go_first
-from benchmarks.measure.repeat import Origin, RepeatRun
+from benchmarks.measure.repeat import Origin
+from benchmarks.measure.spread import Cluster, SpreadRun
 from benchmarks.outcome import MeasurementError
 from benchmarks.progress import say
 from benchmarks.result import Result
@@ -38,20 +39,31 @@ class _State:
 
 
 async def run_workload(
-    workload: Workload, kubeconfig: Path, lab: LabHosts | None, steps: list[Step], out: Path
+    workload: Workload,
+    kubeconfig: Path,
+    lab: LabHosts | None,
+    steps: list[Step],
+    out: Path,
+    contexts: Sequence[str] = (),
 ) -> Result:
-    """Measures and writes the files; a run that could not measure comes back with its error and what it has."""
+    """Measures and writes the files; a run that could not measure comes back with its error and what it has.
+
+    Each of several contexts is a cluster of its own, and the load is spread over them.
+    """
     go_first()
     run_id = secrets.token_hex(4)
     origin, started_at = Origin.now(), datetime.now(UTC)
     state = _State()
-    async with await Connection.open(kubeconfig) as connection:
+    async with contextlib.AsyncExitStack() as opened:
+        connections = [
+            await opened.enter_async_context(await Connection.open(kubeconfig, context)) for context in contexts or [""]
+        ]
         folder = resultfolder.ResultFolder(out)
-        server = connection.server
+        server = ", ".join(connection.server for connection in connections)
         with contextlib.closing(folder):
             async with _interruptible() as interrupted:
                 try:
-                    await _measure(connection, workload, lab, run_id, origin, state, folder)
+                    await _measure(connections, workload, lab, run_id, origin, state, folder)
                 except MeasurementError as error:
                     state.errors.append(str(error))
                 except asyncio.CancelledError:
@@ -65,7 +77,7 @@ async def run_workload(
 
 
 async def _measure(
-    connection: Connection,
+    connections: Sequence[Connection],
     workload: Workload,
     lab: LabHosts | None,
     run_id: str,
@@ -73,24 +85,30 @@ async def _measure(
     state: _State,
     folder: resultfolder.ResultFolder,
 ) -> None:
-    await connection.require_answer()
+    for connection in connections:
+        await connection.require_answer()
     before = await probe_hosts(lab.hosts) if lab else []
     for probe in before:
         if probe.error:
             say(f"  {probe.name} can't be asked for its clock and CPU: {probe.error}")
-    state.fingerprint = await take_fingerprint(connection, lab, before)
-    namespaces = Namespaces(connection, run_id, workload.limits.namespace_seconds)
-    for name in await namespaces.clear_abandoned():
-        say(f"  removed {name}, left by a run that was killed")
+    state.fingerprint = await take_fingerprint(connections, lab, before)
+    clusters = [
+        Cluster(c.context, c, Namespaces(c, run_id, workload.limits.namespace_seconds), share)
+        for c, share in zip(connections, workload.shares(len(connections)), strict=False)
+    ]
+    for cluster in clusters:
+        for name in await cluster.namespaces.clear_abandoned():
+            say(f"  removed {name}, left by a run that was killed")
     plan: list[tuple[Phase, int]] = [("warmup", n + 1) for n in range(workload.warmups)]
     plan += [("measured", n + 1) for n in range(workload.repeats)]
     try:
         for number, (phase, index) in enumerate(plan, 1):
-            if phase == "measured":
-                await namespaces.await_earlier()
             namespace = f"bench-{run_id}-{number}"
-            await namespaces.create(namespace)
-            repeat_run = RepeatRun(connection, workload, namespace, origin, phase, index)
+            for cluster in clusters:
+                if phase == "measured":
+                    await cluster.namespaces.await_earlier()
+                await cluster.namespaces.create(namespace)
+            repeat_run = SpreadRun(clusters, namespace, origin, phase, index)
             try:
                 await repeat_run.measure()
             finally:
@@ -103,12 +121,17 @@ async def _measure(
                 break
         # Only now, and all at once: the going of a namespace would disturb the next repeat.
         if all(repeat.complete and not repeat.timed_out for repeat in state.repeats):
-            state.errors += await namespaces.release()
+            state.errors += await _everywhere(cluster.namespaces.release() for cluster in clusters)
     finally:
-        state.errors += await _to_its_end(namespaces.delete_standing())
+        state.errors += await _to_its_end(_everywhere(cluster.namespaces.delete_standing() for cluster in clusters))
     if lab:
         hosts = after_run(before, await probe_hosts(lab.hosts))
         state.fingerprint = state.fingerprint.model_copy(update={"hosts": hosts})
+
+
+async def _everywhere(work: Iterable[Coroutine[Any, Any, list[str]]]) -> list[str]:
+    """The same on every cluster at once; what each of them says."""
+    return [line for lines in await asyncio.gather(*work) for line in lines]
 
 
 async def _to_its_end(cleanup: Coroutine[Any, Any, list[str]]) -> list[str]:

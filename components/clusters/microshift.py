@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import pulumi
@@ -98,11 +99,14 @@ class MicroshiftCluster(InstalledCluster):
     def __init__(
         self, name: str, args: MicroshiftSettings, hosts: list[Host], opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("litelab:clusters:MicroshiftCluster", name, TRAITS, args, _members(args, hosts), opts)
+        # Clusters of their own don't wait for each other.
+        traits = replace(TRAITS, workers_join_together=args.topology == "fleet")
+        super().__init__("litelab:clusters:MicroshiftCluster", name, traits, args, _members(args, hosts), opts)
         if args.topology == "fleet":
+            self.nodes = self.contexts = [host.name for host in self._hosts]
             self.kubeconfig = pulumi.Output.secret(
                 pulumi.Output.all(self.kubeconfig, *[step.stdout for step in self.joins.values()]).apply(
-                    lambda texts: merged([f"host-{n}" for n in range(1, len(texts) + 1)], texts)
+                    lambda texts: merged(self.contexts, texts)
                 )
             )
 

@@ -55,12 +55,14 @@ class UpstreamCluster(pulumi.ComponentResource):
         kubeconfig: the administrator's, a secret; its server is the first controller's address.
         version: what runs.
         nodes: names of the hosts that are its nodes.
+        contexts: none, for it is one cluster.
         ready: the last step; who depends on it finds every node Ready and cluster DNS up.
     """
 
     kubeconfig: pulumi.Output[str]
     version: str
     nodes: list[str]
+    contexts: list[str]
     ready: pulumi.Resource
 
     def __init__(
@@ -72,6 +74,7 @@ class UpstreamCluster(pulumi.ComponentResource):
         controller = hosts[0]
         self.version = VERSION
         self.nodes = [h.name for h in hosts]
+        self.contexts = []
 
         def options(*after: pulumi.Resource, host: Host | None = None) -> pulumi.ResourceOptions:
             gone_with = host.gone_with if host else None

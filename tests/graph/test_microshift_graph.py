@@ -49,7 +49,15 @@ class TestTopology:
         printed = dict.fromkeys(("verify", "join-host-2", "join-host-3"), whole)
         graph = lab({**MICROSHIFT, "topology": "fleet"}, identities=printed)
         assert {"stage-host-3", "join-host-2", "join-host-3"} <= graph.commands.keys()
-        assert graph.lab.cluster_summary["nodes"] == ["host-1"]
+        assert graph.lab.cluster_summary["nodes"] == ["host-1", "host-2", "host-3"]
+        assert "join-host-2" not in graph.after("join-host-3")
+
+    def test_a_fleets_load_is_spread_over_its_contexts_and_no_other_labs(self, lab: Declare) -> None:
+        printed = dict.fromkeys(("verify", "join-host-2", "join-host-3"), one("a"))
+        measured = {**MICROSHIFT, "workloads": ["pods-8"]}
+        fleet = lab({**measured, "topology": "fleet"}, identities=printed).commands["workload-pods-8"]
+        assert fleet.plain["environment"]["CONTEXTS"] == "host-1 host-2 host-3"
+        assert "CONTEXTS" not in lab(measured).commands["workload-pods-8"].plain["environment"]
 
     def test_a_fleets_kubeconfig_has_a_context_a_host_and_the_first_is_current(self) -> None:
         whole = yaml.safe_load(merged(["host-1", "host-2"], [one("a"), f'{{"step": "node"}}\n{one("b")}']))

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # run.sh create WORKLOAD: measures one workload on the lab; raw results go to .lab/results/<stack>/, the summary to
-# standard output. Environment: REPEATS.
+# standard output. Environment: REPEATS; CONTEXTS (of the kubeconfig, with blanks) where clusters of their own share the load.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -9,7 +9,8 @@ STACK=$(basename "$RUN")
 cd "$RUN/../../.."
 
 create() {
-  local workload=$1 out steps host
+  local workload=$1 out steps host context contexts=()
+  for context in ${CONTEXTS:-}; do contexts+=(--context "$context"); done
   out=.lab/results/$STACK/$(date -u +%Y%m%dT%H%M%SZ)-$(basename "$workload" .yaml)
   mkdir -p "$out"
   steps=$out/steps.json
@@ -22,7 +23,7 @@ create() {
   } | awk 'BEGIN { printf "[" } { printf "%s%s", (NR > 1 ? ",\n" : ""), $0 } END { print "]" }' >"$steps"
   ln -sfn "$(basename "$out")" "$(dirname "$out")/latest-$(basename "$workload" .yaml)"
   python3 -m benchmarks run "$workload" --kubeconfig "$RUN/kubeconfig" --hosts "$RUN/hosts.json" --steps "$steps" \
-    --repeats "$REPEATS" --out "$out" >"$out/console.log" || {
+    --repeats "$REPEATS" --out "$out" "${contexts[@]}" >"$out/console.log" || {
     code=$?
     # 2 and 3: measured, and too slow or worse than its threshold. That is a result.
     [ "$code" -eq 2 ] || [ "$code" -eq 3 ] || { echo "error: the workload $workload could not be measured (exit code $code). What it has is in $out." >&2; exit "$code"; }

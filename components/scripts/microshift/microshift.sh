@@ -9,6 +9,11 @@ KUBEADMIN=/var/lib/microshift/resources/kubeadmin
 CONFIG=/etc/microshift/config.yaml
 PACKAGES=$BASE/packages
 PULL_SECRET=/etc/crio/openshift-pull-secret
+SHORT_NAMES=/etc/containers/registries.conf.d/99-litelab.conf
+CNI_PLUGINS=/etc/crio/crio.conf.d/14-microshift-cni.conf
+VENDOR_LISTS=(/etc/apt/sources.list.d/litelab-{cri-o,kubernetes}.list /etc/apt/keyrings/litelab-{cri-o,kubernetes}.asc)
+# Names of the packages that the lab brought, which its end takes off again.
+BROUGHT=/var/lib/litelab/microshift.packages
 # What minimal leaves out of a folder of packages, beside what needs Open vSwitch.
 EXTRAS='topolvm|olm|multus|gitops|ai-model|low-latency|networking|greenboot|cert-manager|sriov|gateway|observability|devel'
 
@@ -50,17 +55,23 @@ unpacked() { # unpacked ARTIFACT: the archive's folder
 # minimal_of: of package files by name on standard input, those that a lab gets.
 minimal_of() { if [ "$ADDONS" = vendor ]; then cat; else grep -vE "/microshift-($EXTRAS)" || true; fi; }
 
-crio_from_vendor() { # as src/deb/install.sh: the release's own CRI-O, signed by its repository's key
-  local version key=/etc/apt/keyrings/litelab-cri-o.asc at
+# As src/deb/install.sh: CRI-O, kubectl and crictl of the release's own minor, signed by their repositories' keys.
+from_vendor() {
+  local version
   version=$(sed -n 's/^CRIO_VERSION=//p' "$PACKAGES"/*/dependencies.txt "$PACKAGES/dependencies.txt" 2>/dev/null | head -n 1)
   [ -n "$version" ] || die "the archive of packages has neither CRI-O nor a dependencies.txt that names its version."
-  at=https://pkgs.k8s.io/addons:/cri-o:/stable:/v$version/deb
   packages "install curl" 300 apt-get -o DPkg::Lock::Timeout=120 install -y -q curl ca-certificates
+  vendor_list cri-o "https://pkgs.k8s.io/addons:/cri-o:/stable:/v$version/deb"
+  vendor_list kubernetes "https://pkgs.k8s.io/core:/stable:/v$version/deb"
+  packages "read the lists of CRI-O's and Kubernetes's packages" 300 apt-get update -q
+  # MicroShift's clean-up asks crictl and jq.
+  packages "install CRI-O $version" 600 apt-get -o DPkg::Lock::Timeout=120 install -y -q "cri-o=$version*" crun containernetworking-plugins "kubectl=$version*" cri-tools jq skopeo
+}
+vendor_list() { # vendor_list NAME ADDRESS
+  local key=/etc/apt/keyrings/litelab-$1.asc
   mkdir -p /etc/apt/keyrings
-  packages "fetch the key of CRI-O's packages" 120 curl -fsSL --retry 3 --max-time 60 -o "$key" "$at/Release.key"
-  echo "deb [signed-by=$key] $at/ /" >/etc/apt/sources.list.d/litelab-cri-o.list
-  packages "read CRI-O's list of packages" 300 apt-get update -q
-  packages "install CRI-O $version" 600 apt-get -o DPkg::Lock::Timeout=120 install -y -q "cri-o=$version*" crun containernetworking-plugins
+  packages "fetch the key of the packages of $1" 120 curl -fsSL --retry 3 --max-time 60 -o "$key" "$2/Release.key"
+  echo "deb [signed-by=$key] $2/ /" >"/etc/apt/sources.list.d/litelab-$1.list"
 }
 
 install_debs() {
@@ -68,14 +79,14 @@ install_debs() {
   unpacked debs
   mapfile -t files < <(find "$PACKAGES" -name '*.deb' | minimal_of | sort)
   [ "${#files[@]}" -gt 0 ] || die "the artifact debs has no Debian package in it."
-  command -v crio >/dev/null || grep -qE '/cri-o[_-]' <<<"${files[*]}" || crio_from_vendor
+  command -v crio >/dev/null || grep -qE '/cri-o[_-]' <<<"${files[*]}" || from_vendor
   packages "install MicroShift's packages" 600 apt-get -o DPkg::Lock::Timeout=120 install -y -q --no-install-recommends --allow-downgrades "${files[@]}"
   # CRI-O's own networks would come before MicroShift's.
   find /etc/cni/net.d -name '*crio*.conflist' -exec mv {} {}.disabled \; 2>/dev/null || true
   plugins=$(dpkg -L containernetworking-plugins 2>/dev/null | grep '/portmap$' | tail -n 1 || true)
   if [ -n "$plugins" ]; then
     mkdir -p /etc/crio/crio.conf.d
-    printf '[crio.network]\nplugin_dirs = ["%s"]\n' "$(dirname "$plugins")" >/etc/crio/crio.conf.d/14-microshift-cni.conf
+    printf '[crio.network]\nplugin_dirs = ["%s"]\n' "$(dirname "$plugins")" >"$CNI_PLUGINS"
   fi
 }
 
@@ -110,21 +121,66 @@ open_firewall() {
 install_wanted() {
   local wanted
   wanted=$(staged_version)
+  # One that was cut short is gone on with, and what it had brought by then is its own, too.
+  [ -e "$BROUGHT.before" ] || installed_packages >"$BROUGHT.before"
   case $FLAVOUR-${PACKAGE:?} in
   rhel-*) install_subscribed ;;
   *-deb) install_debs ;;
   *-rpm) install_rpms ;;
   esac
+  rm -rf "$PACKAGES"
+  note_brought
+  short_names
+  # Some packages start it before it has its whole configuration.
+  systemctl try-restart crio
   open_firewall
   satisfies "$wanted" || die "the lab's file asks for MicroShift $wanted, and the packages are $(installed_version). Correct version, or artifacts."
 }
 
+installed_packages() {
+  if command -v dpkg-query >/dev/null; then
+    dpkg-query -W -f '${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p'
+  else
+    rpm -qa --qf '%{NAME}\n'
+  fi | LC_ALL=C sort -u
+}
+note_brought() {
+  [ -e "$BROUGHT.before" ] || return 0
+  { cat "$BROUGHT" 2>/dev/null || true; installed_packages | LC_ALL=C comm -13 "$BROUGHT.before" -; } | LC_ALL=C sort -u >"$BROUGHT.new"
+  mv "$BROUGHT.new" "$BROUGHT"
+  rm -f "$BROUGHT.before"
+}
+# forget_brought: takes them off, but for what something else has come to need.
+forget_brought() {
+  local name names went=true
+  note_brought
+  mapfile -t names <"$BROUGHT"
+  [ "${#names[@]}" -gt 0 ] || return 0
+  if command -v dpkg >/dev/null; then
+    DEBIAN_FRONTEND=noninteractive timeout -k 5 200 dpkg --purge "${names[@]}" >/dev/null 2>&1 </dev/null || true
+    return
+  fi
+  while $went; do
+    went=false
+    for name in "${names[@]}"; do
+      # One by one: several at once go all or not at all.
+      if rpm -q "$name" >/dev/null 2>&1 && timeout -k 5 60 rpm -e "$name" >/dev/null 2>&1 </dev/null; then went=true; fi
+    done
+  done
+}
+
+# short_names: 'litelab/pause' is docker.io's here as on containerd; CRI-O refuses it if no file says so.
+short_names() {
+  mkdir -p "$(dirname "$SHORT_NAMES")"
+  printf 'unqualified-search-registries = ["docker.io"]\n' >"$SHORT_NAMES"
+}
+
 # images_in: the lab's images into CRI-O's storage, by whichever program is here.
 images_in() {
-  local tar
+  local tar last
   for tar in "$BASE"/images/*.tar; do
     if command -v skopeo >/dev/null; then
-      last=$(timeout -k 5 120 skopeo copy -q "docker-archive:$tar" "containers-storage:$(image_name "$tar")" 2>&1) || die "skopeo refused the image $(basename "$tar"): $(one_line "$last")."
+      last=$(timeout -k 5 120 skopeo copy -q "$(image_form "$tar"):$tar" "containers-storage:$(image_name "$tar")" 2>&1) || die "skopeo refused the image $(basename "$tar"): $(one_line "$last")."
     elif command -v podman >/dev/null; then
       last=$(timeout -k 5 120 podman load -q -i "$tar" 2>&1) || die "podman refused the image $(basename "$tar"): $(one_line "$last")."
     else
@@ -132,7 +188,14 @@ images_in() {
     fi
   done
 }
-image_name() { tar -xOf "$1" manifest.json | tr -d ' \n' | sed -n 's/.*"RepoTags":\["\([^"]*\)".*/\1/p'; }
+# image_form TAR: skopeo doesn't find out itself whether it is a tar of docker's or an OCI layout.
+image_form() { if tar -tf "$1" manifest.json >/dev/null 2>&1; then echo docker-archive; else echo oci-archive; fi; }
+image_name() {
+  case $(image_form "$1") in
+  docker-archive) tar -xOf "$1" manifest.json | tr -d ' \n' | sed -n 's/.*"RepoTags":\["\([^"]*\)".*/\1/p' ;;
+  *) tar -xOf "$1" index.json | tr -d ' \n' | sed -n 's/.*"io\.containerd\.image\.name":"\([^"]*\)".*/\1/p' ;;
+  esac
+}
 
 # configure: MicroShift's file, and a restart when it differs from what runs. Says whether it changed.
 configure() {
@@ -163,4 +226,7 @@ api_ready() {
   echo "$UNIT is $state"
   [ "$state" = active ] && kubectl get --raw '/readyz?verbose=false'
 }
+# Not 'microshift healthcheck': it waits for the router, which minimal leaves out.
+dns_ready() { [ "$DNS" = false ] || wait_for "cluster DNS (whose images come from quay.io, or are staged)" 300 "$UNIT" dns_up; }
+dns_up() { kubectl -n openshift-dns rollout status daemonset/dns-default --timeout=30s; }
 node_ready() { kubectl wait --for=condition=Ready "node/$NODE" --timeout=20s; }

@@ -7,6 +7,8 @@ set -euo pipefail
 . "$(dirname "$0")/step.sh"
 # shellcheck source-path=SCRIPTDIR source=microshift.sh
 . "$(dirname "$0")/microshift.sh"
+# shellcheck source-path=SCRIPTDIR source=../shared/cluster.sh
+. "$(dirname "$0")/cluster.sh"
 JOINED=/var/lib/litelab/microshift.joined
 FILE=/run/litelab/microshift-kubeconfig
 
@@ -37,6 +39,11 @@ create() {
   fi
   up
   wait_for "the node to be Ready" 240 "$UNIT" node_ready
+  if [ "$TOPOLOGY" = fleet ]; then
+    NODES=$NODE
+    nodes_ready "$UNIT"
+    dns_ready
+  fi
   step_done node
   if [ "$TOPOLOGY" = fleet ]; then cat "$KUBEADMIN/$ADDRESS/kubeconfig"; fi
 }

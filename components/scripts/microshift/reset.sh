@@ -7,6 +7,8 @@ set -euo pipefail
 . "$(dirname "$0")/microshift.sh"
 
 if command -v microshift-cleanup-data >/dev/null; then
+  # Without CRI-O it would leave the pods.
+  timeout -k 5 60 systemctl start crio 2>/dev/null || true
   last=$(echo 1 | timeout -k 5 200 microshift-cleanup-data --all 2>&1) || say "host $NODE: microshift-cleanup-data: $(one_line "$last")"
 fi
 systemctl disable -q --now "$UNIT" 2>/dev/null || true
@@ -16,9 +18,26 @@ elif command -v apt-get >/dev/null && dpkg -l 'microshift*' 2>/dev/null | grep -
   packages "remove MicroShift's packages" 200 apt-get -o DPkg::Lock::Timeout=120 purge -y -q 'microshift*'
 fi
 systemctl disable -q --now crio 2>/dev/null || true
+systemctl reset-failed "$UNIT" crio 2>/dev/null || true
+# A CRI-O of the host's own gets its networks back.
+for file in /etc/cni/net.d/*crio*.disabled; do [ ! -e "$file" ] || mv "$file" "${file%.disabled}"; done
+rm -f "$SHORT_NAMES" "$CNI_PLUGINS" "${VENDOR_LISTS[@]}" /etc/cni/net.d/10-kindnet.conflist
+if [ -e "$BROUGHT" ] || [ -e "$BROUGHT.before" ]; then
+  forget_brought
+  if ! command -v crio >/dev/null; then
+    awk '$5 ~ "^/(var/lib/(containers|kubelet)|run/(containers|crio|netns))/" { print $5 }' /proc/self/mountinfo | sort -r | xargs -r umount -l 2>/dev/null || true
+    # Folders of their own may be mounts.
+    for folder in /var/lib/containers /var/lib/kubelet; do [ ! -d "$folder" ] || find "$folder" -mindepth 1 -delete 2>/dev/null || true; done
+    rmdir /var/lib/containers /var/lib/kubelet 2>/dev/null || true
+    rm -rf /etc/crio /run/crio /run/containers /var/lib/crio /var/lib/cni/{networks,results} /var/log/{pods,containers,crio}
+  fi
+fi
 for table in nat filter mangle; do
-  iptables-save -t "$table" 2>/dev/null | grep -vE 'KUBE-|FLANNEL|CNI-|KIND-' | iptables-restore -T "$table" 2>/dev/null || true
+  for family in iptables ip6tables; do
+    "$family-save" -t "$table" 2>/dev/null | grep -vE 'KUBE-|FLANNEL|CNI-|KIND-' | "$family-restore" -T "$table" 2>/dev/null || true
+  done
 done
 restore_os
-rm -rf /etc/microshift /var/lib/microshift /var/lib/litelab/microshift* /var/lib/litelab/steps.jsonl /etc/apt/sources.list.d/litelab-cri-o.list \
-  /etc/apt/keyrings/litelab-cri-o.asc /opt/litelab/microshift
+nft list tables 2>/dev/null | awk '/kindnet|kube-network-policies/' | while read -r table; do nft delete "$table" 2>/dev/null || true; done
+rm -rf /etc/microshift /var/lib/microshift /var/lib/microshift-backups /var/lib/litelab/microshift* /var/lib/litelab/steps.jsonl /opt/litelab/microshift
+systemctl daemon-reload

@@ -11,6 +11,7 @@ create() {
   read_input
   satisfies "$(staged_version)" || install_wanted
   systemctl daemon-reload
+  images_in
   systemctl restart --no-block "$UNIT"
   CLIENT=$(client)
   wait_for "MicroShift to start again and its API server to be ready" 420 "$UNIT" api_ready
