@@ -65,9 +65,9 @@ def start_pod(lab: LabStack, name: str, *, context: str = "") -> None:
     lab.kubectl(*where, "wait", f"pod/{name}", "--for=condition=Ready", "--timeout=120s", timeout=150)
 
 
-def container_of(lab: LabStack, name: str) -> str:
+def container_of(lab: LabStack, name: str, *, context: str = "") -> str:
     """The pod's container, which runs."""
-    (status,) = lab.get("pod", name)["status"]["containerStatuses"]
+    (status,) = lab.get("pod", name, *(("--context", context) if context else ()))["status"]["containerStatuses"]
     assert "running" in status["state"]
     return str(status["containerID"])
 
