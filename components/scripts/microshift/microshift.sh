@@ -19,8 +19,7 @@ EXTRAS='topolvm|olm|multus|gitops|ai-model|low-latency|networking|greenboot|cert
 
 client() { # the program that talks to the API server
   if [ -r "$BASE/files/kubectl" ]; then
-    chmod 755 "$BASE/files/kubectl"
-    echo "$BASE/files/kubectl"
+    program kubectl
   else
     command -v kubectl || command -v oc || die "neither kubectl nor oc is here, and MicroShift's packages do not bring one. Name it in the lab's file (artifacts: {kubectl: PATH-OR-ADDRESS})."
   fi

@@ -23,12 +23,15 @@ python() {
 }
 
 create() {
-  local secrets last code=0 repository
+  local secrets last code=0 repository was=registered
   read_input
   secrets=$(cat)
   command -v subscription-manager >/dev/null || die "subscription-manager is not here: flavour rhel takes hosts of Red Hat Enterprise Linux. On CentOS Stream or Ubuntu, set flavour: community."
+  registered || was=unregistered
+  # A step that fails is in no state: nobody would give back what it took.
+  [ "$was" = registered ] || trap 'code=$?; [ "$code" -eq 0 ] || delete; exit "$code"' EXIT
   # subscription-manager takes a key as an argument, which everybody on the host can read; its D-Bus service takes it otherwise.
-  last=$(python "$(dirname "$0")/subscribe.py" "$PULL_SECRET" "$(registered && echo registered || echo unregistered)" <<<"$secrets" 2>&1) || code=$?
+  last=$(python "$(dirname "$0")/subscribe.py" "$PULL_SECRET" "$was" <<<"$secrets" 2>&1) || code=$?
   [ "$code" -eq 0 ] || die "the host could not be subscribed: $(one_line "$last"). Are microshift:organization and microshift:activationKey those of console.redhat.com, and does the host reach subscription.rhsm.redhat.com?"
   for repository in ${REPOSITORIES//,/ }; do
     packages "enable the repository $repository" 180 subscription-manager repos --enable "$repository"
