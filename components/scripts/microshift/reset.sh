@@ -18,6 +18,7 @@ elif command -v apt-get >/dev/null && dpkg -l 'microshift*' 2>/dev/null | grep -
   packages "remove MicroShift's packages" 200 apt-get -o DPkg::Lock::Timeout=120 purge -y -q 'microshift*'
 fi
 systemctl disable -q --now crio 2>/dev/null || true
+timeout -k 5 60 systemctl stop kubepods.slice 2>/dev/null || true
 systemctl reset-failed "$UNIT" crio 2>/dev/null || true
 # A CRI-O of the host's own gets its networks back.
 for file in /etc/cni/net.d/*crio*.disabled; do [ ! -e "$file" ] || mv "$file" "${file%.disabled}"; done
@@ -28,8 +29,9 @@ if [ -e "$BROUGHT" ] || [ -e "$BROUGHT.before" ]; then
     awk '$5 ~ "^/(var/lib/(containers|kubelet)|run/(containers|crio|netns))/" { print $5 }' /proc/self/mountinfo | sort -r | xargs -r umount -l 2>/dev/null || true
     # Folders of their own may be mounts.
     for folder in /var/lib/containers /var/lib/kubelet; do [ ! -d "$folder" ] || find "$folder" -mindepth 1 -delete 2>/dev/null || true; done
-    rmdir /var/lib/containers /var/lib/kubelet 2>/dev/null || true
     rm -rf /etc/crio /run/crio /run/containers /var/lib/crio /var/lib/cni/{networks,results} /var/log/{pods,containers,crio}
+    # What CRI-O and mounts of pods made, unless somebody else keeps something there.
+    rmdir /var/lib/{containers,kubelet,cni} /usr/share/containers/{oci/hooks.d,oci,} /lib/modules 2>/dev/null || true
   fi
 fi
 for table in nat filter mangle; do
