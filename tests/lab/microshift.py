@@ -62,7 +62,9 @@ def vendor(folder: Path) -> Vendor:
     return Vendor(releases[0], releases[1], None, is_double=True)
 
 
-WORKLOADS = ("pods-8", "deployments-40")
+def workloads(vendor: Vendor) -> list[str]:
+    """What is measured: of the double, what is over soon."""
+    return ["pods-8"] if vendor.is_double else ["pods-8", "deployments-40"]
 
 
 def stack(name: str, vendor: Vendor, cache: Path, **settings: str) -> LabStack:
@@ -73,7 +75,7 @@ def stack(name: str, vendor: Vendor, cache: Path, **settings: str) -> LabStack:
         env["LITELAB_CACHE"] = str(cache)
     settings = {
         **common.COMMON,
-        "workloads": json.dumps(WORKLOADS),
+        "workloads": json.dumps(workloads(vendor)),
         "package": "deb",
         "version": vendor.first.version,
         "artifacts.debs": str(vendor.first.folder),

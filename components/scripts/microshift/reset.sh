@@ -34,6 +34,7 @@ if [ -e "$BROUGHT" ] || [ -e "$BROUGHT.before" ]; then
     rmdir /var/lib/{containers,kubelet,cni} /usr/share/containers/{oci/hooks.d,oci,} /lib/modules 2>/dev/null || true
   fi
 fi
+rmdir /etc/containers/{registries.conf.d,} /etc/cni/{net.d,} 2>/dev/null || true
 for table in nat filter mangle; do
   for family in iptables ip6tables; do
     "$family-save" -t "$table" 2>/dev/null | grep -vE 'KUBE-|FLANNEL|CNI-|KIND-' | "$family-restore" -T "$table" 2>/dev/null || true
