@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 from tests.lab.lab import LabStack, wait_for
@@ -19,17 +18,6 @@ COMMON = {
 }
 UP_S = 1800
 BUSYBOX = ("--image=docker.io/litelab/busybox:1", "--image-pull-policy=Never", "--restart=Never")
-
-
-@contextmanager
-def standing(lab: LabStack) -> Iterator[LabStack]:
-    """The lab, brought up, and removed at the end."""
-    try:
-        lab.prepare()
-        up(lab)
-        yield lab
-    finally:
-        lab.remove()
 
 
 def up(lab: LabStack) -> str:

@@ -32,7 +32,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabStack]:
         Path(env["LITELAB_CACHE"]), tmp_path_factory.mktemp("cache"), "microk8s", store=STORE, releases=("v1.34.5",)
     )
     lab = LabStack("test-microk8s", common.COMMON, {**env, "LITELAB_CACHE": str(cache)}, "microk8s-lab")
-    with common.standing(lab):
+    with lab.standing(common.UP_S):
         yield lab
 
 

@@ -27,7 +27,7 @@ def vendor(tmp_path_factory: pytest.TempPathFactory) -> Vendor:
 @pytest.fixture(scope="module")
 def lab(vendor: Vendor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabStack]:
     """MicroShift on the first host of three."""
-    with common.standing(microshift.stack("test-microshift", vendor, tmp_path_factory.mktemp("cache"))) as lab:
+    with microshift.stack("test-microshift", vendor, tmp_path_factory.mktemp("cache")).standing(common.UP_S) as lab:
         yield lab
 
 

@@ -27,7 +27,7 @@ def vendor(tmp_path_factory: pytest.TempPathFactory) -> microshift.Vendor:
 def lab(vendor: microshift.Vendor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabStack]:
     """MicroShift on three hosts, each alone."""
     made = microshift.stack("test-fleet", vendor, tmp_path_factory.mktemp("cache"), topology="fleet")
-    with common.standing(made) as lab:
+    with made.standing(common.UP_S) as lab:
         yield lab
 
 
