@@ -9,9 +9,9 @@ stage-HOST     stage.sh, operator          files and scripts to the host; ``prep
 init           init.sh, first controller   configures and starts it, until its API is ready
 join-HOST      join.sh, operator           a token for this host alone from ``token.sh`` on the first controller,
                                            handed to ``node.sh`` on the host, then invalidated
-verify         verify.sh, first controller every node Ready, taints as they must be, DNS up; prints the kubeconfig
 upgrade        upgrade.sh, operator        brings hosts to the wanted version, one by one (``running.sh``,
                                            ``upgrade-host.sh`` there); nothing on a fresh lab
+verify         verify.sh, first controller every node Ready, taints as they must be, DNS up; prints the kubeconfig
 =============  ==========================  ==================================================================
 
 ``reset.sh`` on a host undoes all of it, when the lab ends and the host lives on. A distribution's own scripts are ``prepare.sh``,
@@ -170,16 +170,8 @@ class InstalledCluster(pulumi.ComponentResource):
             joined.append(step)
             if not traits.workers_join_together:
                 before = [step]
-        verified = remote_step(
-            "verify",
-            first,
-            self._scripts,
-            "verify.sh",
-            # Who is a node is told to this step alone: one more worker changes nothing on the others.
-            stdin=self._input(first, NODES=",".join(self.nodes)),
-            opts=self._after(*joined),
-        )
-        self.ready = local_step(
+        # Before the cluster is verified: what hosts lack of a changed list may be why it was not.
+        brought = local_step(
             "upgrade",
             self._scripts,
             "upgrade.sh",
@@ -187,11 +179,20 @@ class InstalledCluster(pulumi.ComponentResource):
             stdin=self._input(None),
             # What hosts are to have: version, programs, images.
             triggers=[fetched.stdout.apply(lambda text: json.loads(text)["list"])],
-            opts=self._after(verified),
+            opts=self._after(*joined),
+        )
+        self.ready = remote_step(
+            "verify",
+            first,
+            self._scripts,
+            "verify.sh",
+            # Who is a node is told to this step alone: one more worker changes nothing on the others.
+            stdin=self._input(first, NODES=",".join(self.nodes)),
+            opts=self._after(brought),
         )
         self.proof = fetched.stdout.apply(lambda text: json.loads(text)["files"])
         self.kubeconfig = pulumi.Output.secret(
-            pulumi.Output.all(verified.stdout, self.ready.stdout).apply(lambda x: str(x[0]))
+            pulumi.Output.all(self.ready.stdout, brought.stdout).apply(lambda x: str(x[0]))
         )
         self.register_outputs({"kubeconfig": self.kubeconfig, "version": self.version})
 

@@ -16,6 +16,9 @@ create() {
   local token flags first
   read_input
   IFS= read -r token
+  # Staged anew since the host was prepared, perhaps.
+  [ -e "$RUNNING" ] || put_program
+  put_images
   first=${CONTROLLER_ADDRESSES%%,*}
   reach "the first controller's API" "$first" 6443 60
   mkdir -p "$(dirname "$TOKEN")"

@@ -21,6 +21,9 @@ create() {
   local token kind=agent
   read_input
   IFS= read -r token
+  # Staged anew since the host was prepared, perhaps.
+  [ -e "$RUNNING" ] || put_program
+  put_images
   [ "$ROLE" = worker ] || kind=server
   reach "the first controller's API" "${CONTROLLER_ADDRESSES%%,*}" 6443 60
   configure "$kind"

@@ -11,6 +11,8 @@ create() {
   local settings state token
   settings=$(cat)
   state=$(bounded_on 60 "$HOST" "$ON_HOST/scripts/node.sh state" </dev/null)
+  # The list may have changed since the host was staged: an image that was missing is why a join failed.
+  [ "$state" = joined ] || "$here/stage.sh" files "$HOST" </dev/null
   token=$(bounded_on 120 "$FIRST" "$ON_HOST/scripts/token.sh create $HOST $ROLE $state" </dev/null)
   # shellcheck disable=SC2064 # this host
   trap "bounded_on 60 '$FIRST' '$ON_HOST/scripts/token.sh delete $HOST $ROLE joined' </dev/null || say 'error: host $FIRST: the token of $HOST could not be invalidated; it ends within the hour.'" EXIT
