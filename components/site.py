@@ -167,7 +167,7 @@ def k3s(registries: Mapping[str, Registry], with_ca: bool) -> dict[str, str]:
     return {"etc/rancher/k3s/registries.yaml": json.dumps(content, indent=1) + "\n"}
 
 
-FORMS = {"upstream": containerd, "k3s": k3s}
+FORMS = {"upstream": containerd, "k3s": k3s, "k0s": containerd}
 """How a distribution is told of mirrors."""
 
 

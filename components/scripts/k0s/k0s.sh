@@ -7,6 +7,7 @@
 K0S=/usr/local/bin/k0s
 CONFIG=/etc/k0s/k0s.yaml
 DATA=/var/lib/k0s
+CONTAINERD=/etc/k0s/containerd.d/litelab.toml
 
 kubectl() { "$K0S" kubectl --kubeconfig="$DATA/pki/admin.conf" "$@"; }
 
@@ -65,23 +66,23 @@ YAML
   mv "$CONFIG.new" "$CONFIG"
 }
 
-# configure_containerd: sandboxes without CAP_SYS_RESOURCE can't lower an oom score. From 1.36 on k0s takes containerd 2's form alone.
+# configure_containerd: where mirrors of registries are told (docs.k0sproject.io, runtime), and sandboxes without CAP_SYS_RESOURCE
+# can't lower an oom score. From 1.36 on k0s takes containerd 2's form alone.
 configure_containerd() {
-  local file=/etc/k0s/containerd.d/litelab.toml
-  if can_lower_oom; then
-    rm -f "$file"
-    return
-  fi
-  mkdir -p "$(dirname "$file")"
-  if [ "$(staged_version | cut -d. -f2)" -lt 36 ]; then
-    printf 'version = 2\n[plugins."io.containerd.grpc.v1.cri"]\n  restrict_oom_score_adj = true\n' >"$file"
-  else
-    printf "version = 3\n[plugins.'io.containerd.cri.v1.runtime']\n  restrict_oom_score_adj = true\n" >"$file"
-  fi
+  local form=2 images=io.containerd.grpc.v1.cri runtime=io.containerd.grpc.v1.cri
+  [ "$(staged_version | cut -d. -f2)" -lt 36 ] || form=3 images=io.containerd.cri.v1.images runtime=io.containerd.cri.v1.runtime
+  mkdir -p "$(dirname "$CONTAINERD")"
+  {
+    printf 'version = %s\n[plugins."%s".registry]\n  config_path = "/etc/containerd/certs.d"\n' "$form" "$images"
+    can_lower_oom || printf '[plugins."%s"]\n  restrict_oom_score_adj = true\n' "$runtime"
+  } >"$CONTAINERD"
 }
 
-# worker_flags: of a host that runs a kubelet.
-worker_flags() { if is_container; then echo '--profile=litelab-container'; fi; }
+# worker_flags: of a host that runs a kubelet, by the name that the lab gives it.
+worker_flags() {
+  [ "$NODE" = "$(hostname)" ] || echo "--kubelet-extra-args=--hostname-override=$NODE"
+  ! is_container || echo '--profile=litelab-container'
+}
 
 # install_unit ROLE FLAGS...: k0s's own unit, made anew when its flags have changed.
 install_unit() {

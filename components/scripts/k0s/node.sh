@@ -12,12 +12,23 @@ node_ready() {
   "$K0S" kubectl --kubeconfig="$DATA/kubelet.conf" wait --for=condition=Ready "node/$NODE" --timeout=10s
 }
 
+# try_token: k0s itself repeats a refused one for minutes without a word.
+try_token() {
+  local said config=/run/litelab/k0s-join.kubeconfig
+  (umask 077 && base64 -d <"$TOKEN" | gunzip >"$config") || die "what was given as a token is none. Run the same command again; it makes a new one."
+  said=$("$K0S" kubectl --kubeconfig="$config" --request-timeout=20s get --raw /version 2>&1) || {
+    rm -f "$config"
+    die "the first controller does not take the token for this host: $(one_line "$said"). One ends within the hour, and when it is invalidated; the clocks of both hosts must agree. Run the same command again; it makes a new one."
+  }
+  rm -f "$config"
+}
+
 create() {
   local token flags first
   read_input
   IFS= read -r token
   # Staged anew since the host was prepared, perhaps.
-  [ -e "$RUNNING" ] || put_program
+  [ -e "$RUNNING" ] || put_program k0s "$K0S"
   put_images
   first=${CONTROLLER_ADDRESSES%%,*}
   reach "the first controller's API" "$first" 6443 60
@@ -25,6 +36,7 @@ create() {
   [ "$token" = none ] || (umask 077 && printf '%s\n' "$token" >"$TOKEN")
   configure_containerd
   if [ "${ROLE:?}" = worker ]; then
+    [ "$token" = none ] || try_token
     mapfile -t flags < <(worker_flags)
     install_unit worker "--token-file=$TOKEN" "${flags[@]}"
     start_unit k0sworker 60

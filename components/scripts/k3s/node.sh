@@ -22,7 +22,7 @@ create() {
   read_input
   IFS= read -r token
   # Staged anew since the host was prepared, perhaps.
-  [ -e "$RUNNING" ] || put_program
+  [ -e "$RUNNING" ] || put_program k3s "$K3S"
   put_images
   [ "$ROLE" = worker ] || kind=server
   reach "the first controller's API" "${CONTROLLER_ADDRESSES%%,*}" 6443 60

@@ -31,7 +31,7 @@ trust() {
 tell() {
   local unit
   systemctl daemon-reload
-  for unit in containerd k3s k3s-agent; do timeout 100 systemctl try-restart "$unit" 2>/dev/null || true; done
+  for unit in containerd k3s k3s-agent k0scontroller k0sworker; do timeout 100 systemctl try-restart "$unit" 2>/dev/null || true; done
 }
 
 case ${1:-} in

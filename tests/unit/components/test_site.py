@@ -68,6 +68,10 @@ class TestFiles:
             "etc/containerd/certs.d/r.example:5000/hosts.toml",
         } <= set(found)
 
+    def test_mirrors_reach_k0s_where_its_containerd_is_told_to_look(self) -> None:
+        found = made({"distribution": "k0s", "registries": {"docker.io": "https://cache:5000"}})
+        assert set(found) == {"etc/containerd/certs.d/docker.io/hosts.toml"}
+
     def test_mirrors_reach_k3s_in_its_own_file(self, authority: Authority) -> None:
         found = made({"distribution": "k3s", "registries": {"*": "https://cache:5000"}}, authority.pem)
         content = json.loads(found["etc/rancher/k3s/registries.yaml"])

@@ -120,3 +120,39 @@ class TestOperatingSystem:
         monkeypatch.setenv("FSTAB", "")
         done = on_host(MACHINE + "prepare_os; restore_os")
         assert (done.returncode, done.stdout) == (0, "off\n")
+
+
+class TestProgram:
+    """A staged program: for this processor, and of the version that the lab asks for."""
+
+    def put(self, folder: Path, content: bytes, says: str = "v1.34.4") -> subprocess.CompletedProcess[str]:
+        (folder / "files").mkdir()
+        (folder / "files" / "tool").write_bytes(content)
+        (folder / "list").write_text("version v1.34.4\n")
+        script = (
+            f'BASE={folder}; version_of() {{ echo "{says}"; }}; uname() {{ echo x86_64; }}; '
+            f"put_program tool {folder}/there && cmp {folder}/there {folder}/files/tool && stat -c %a {folder}/there"
+        )
+        return on_host(script)
+
+    def elf(self, machine: int) -> bytes:
+        return b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00" + machine.to_bytes(2, "little") + bytes(44)
+
+    def test_it_is_put_in_its_place_and_can_be_run(self, tmp_path: Path) -> None:
+        done = self.put(tmp_path, self.elf(62))
+        assert (done.returncode, done.stdout) == (0, "755\n"), done.stderr
+
+    def test_one_for_another_processor_is_refused_before_it_is_run(self, tmp_path: Path) -> None:
+        done = self.put(tmp_path, self.elf(183))
+        assert done.returncode == 1
+        assert (
+            "the artifact tool is built for another processor (ELF machine 183) than this host's x86_64" in done.stderr
+        )
+        assert not (tmp_path / "there").exists()
+
+    def test_one_that_says_another_version_is_refused_with_the_setting_that_would_take_it(self, tmp_path: Path) -> None:
+        done = self.put(tmp_path, b"#!/bin/sh\n", says="v1.34.5")
+        assert done.returncode == 1
+        assert "says it is v1.34.5, and the lab asks for v1.34.4" in done.stderr
+        assert "set version: v1.34.5" in done.stderr
+        assert not (tmp_path / "there").exists()
