@@ -122,9 +122,12 @@ class LabSettings(_Settings):
         description="minimal: network, DNS and proxy alone, so that labs are alike; vendor: the vendor's defaults",
     )
     artifacts: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")], Artifact] = Field(
-        default_factory=dict, description="What replaces a download, by the artifact's name in tools/distributions.toml"
+        default_factory=dict,
+        description="What replaces a download, by the artifact's name in tools/distributions.toml; a plain text is its source",
     )
-    images: tuple[Image, ...] = Field((), description="Container images that hosts have before anything starts")
+    images: tuple[Image, ...] = Field(
+        (), description="Container images that hosts have before anything starts; a plain text is its source"
+    )
     proxy: Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?/?$")] | None = Field(
         None, description="The HTTP proxy by which hosts, and what is installed on them, reach what is outside"
     )
@@ -135,7 +138,8 @@ class LabSettings(_Settings):
         None, description="A PEM file of authorities that hosts trust, from / or below the project"
     )
     registries: dict[Annotated[str, Field(pattern=r"^(\*|[a-z0-9][a-z0-9.-]*(:\d{1,5})?)$")], Registry] = Field(
-        default_factory=dict, description="Mirrors or caches of registries, by the registry's name; * for all others"
+        default_factory=dict,
+        description="Mirrors or caches of registries, by the registry's name; * for all others; a plain text is its only mirror",
     )
     hosts: HostSettings = Field(default_factory=lambda: HostSettings.model_validate({}))
     controllers: Literal[1, 3] = Field(1, description="Hosts that run the control plane")

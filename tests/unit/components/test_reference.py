@@ -1,0 +1,29 @@
+"""The page of settings says what the code takes."""
+
+from __future__ import annotations
+
+from components import reference, registry
+from components.settings import model_for
+from components.steps import PROJECT
+
+
+def test_the_page_is_as_the_code_makes_it() -> None:
+    written = (PROJECT / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert written == reference.page(), "run 'python -m components.reference > docs/settings.md'"
+
+
+def test_every_setting_is_on_it() -> None:
+    page = reference.page()
+    for distribution in registry.distributions():
+        for kind in registry.host_kinds():
+            model = model_for(distribution, kind)
+            hosts = registry.host_kind(kind).settings
+            for key in [f.alias for m in (model, hosts) for f in m.model_fields.values() if f.alias]:
+                assert key == "hosts" or f"| `{key}` |" in page or key in ("kind", "distribution"), key
+
+
+def test_a_key_says_its_range_its_words_and_its_default() -> None:
+    page = reference.page()
+    assert "| `workers` | 0 to 100 | `2` |" in page
+    assert "| `accelerator` | `kvm`, `tcg` | `kvm` |" in page
+    assert "| `addresses` | a list, each text | must be given |" in page
