@@ -11,7 +11,7 @@ part() { # part NAME COMMAND...
   times+=$(printf '%6d s  %s%s' $((SECONDS - began)) "$1" "$([ "$code" -eq 0 ] || echo "  FAILED (exit code $code)")")$'\n'
   return "$code"
 }
-trap 'printf "\nHow long each part took:\n%s" "$times"' EXIT
+trap 'printf "\nHow long each part took:\n%s" "$times"; python3 -m tools.setup hand-over' EXIT
 
 part 'set-up' make --no-print-directory setup
 part 'check' make --no-print-directory check

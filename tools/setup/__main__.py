@@ -138,6 +138,7 @@ def main(arguments: list[str]) -> int:
     new.add_argument("name")
     new.add_argument("lab")
     verbs.add_parser("clean-cache")
+    verbs.add_parser("hand-over", help="what sudo's root made in the checkout, to who called it")
     given = parser.parse_args(arguments)
     cache = places.cache()
     match given.verb:
@@ -145,6 +146,9 @@ def main(arguments: list[str]) -> int:
             return doctor.main(as_json=given.json)
         case "clean-cache":
             return clean_cache(cache)
+        case "hand-over":
+            places.hand_over()
+            return 0
         case "kubeconfig":
             return lab.kubeconfig(given.stack)
         case "up":
@@ -167,7 +171,7 @@ def main(arguments: list[str]) -> int:
             finally:
                 # After a failure too; but a set-up that made nothing does not walk a quarter of a million files for it.
                 inside = cache.is_relative_to(places.PROJECT) and (progress.took or progress.failed.is_set())
-                places.hand_over(places.OWN, *([cache] if inside else []))
+                places.hand_over(*([cache] if inside else []))
         case "lab":
             return lab.up(cache, given.stack, progress)
         case "destroy":

@@ -35,7 +35,7 @@ def up(cache: Path, stack: str, progress: Progress) -> int:
         return checked.returncode
     began = time.monotonic()
     code = _pulumi(cache, "up", stack, environment)
-    hand_over(OWN)
+    hand_over()
     if code != 0:
         # Who stopped it may have good reason to keep it.
         if os.environ.get("DESTROY_ON_FAILURE") == "1" and code != STOPPED:
@@ -84,7 +84,7 @@ def destroy(cache: Path, stack: str, progress: Progress) -> int:
     code = _pulumi(cache, "destroy", stack, stacks.environment(cache))
     if code == 0:
         code = _remove_unknown(stack)
-    hand_over(OWN)
+    hand_over()
     return code
 
 
@@ -189,7 +189,7 @@ def bench(cache: Path, stack: str, workload: str, repeats: str) -> int:
     code = subprocess.run(
         [str(steps[-1]), "create", workload], cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL, check=False
     ).returncode
-    hand_over(OWN)
+    hand_over()
     if code != 0:
         return code
     latest = OWN / "results" / stack / f"latest-{Path(workload).stem}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -19,18 +20,26 @@ def cache() -> Path:
 def hand_over(*paths: Path) -> None:
     """Give files that root made in the checkout to the user who called ``sudo``, the root image excepted.
 
-    Links are changed, never what they lead to.
+    ``.lab`` and what programs note beside the sources are always among them. Links are changed, never what they lead to.
     """
     if os.geteuid() != 0 or "SUDO_UID" not in os.environ:
         return
     uid, gid = int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"])
-    for top in (p for p in paths if p.exists()):
+    for top in (p for p in (OWN, *_notes(), *paths) if p.exists()):
         os.chown(top, uid, gid, follow_symlinks=False)
         for folder, folders, files in os.walk(top):
             # A host's root is the host's: its files belong to its own root.
             folders[:] = [name for name in folders if not _is_a_host_root(Path(folder, name))]
             for name in [*folders, *files]:
                 os.chown(Path(folder, name), uid, gid, follow_symlinks=False)
+
+
+def _notes() -> Iterator[Path]:
+    """Bytecode and the test tools' caches; the sources are few beside what other folders hold."""
+    for source in ("benchmarks", "components", "tests", "tools"):
+        yield from (PROJECT / source).rglob("__pycache__")
+    for tool in (".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache", "__pycache__"):
+        yield PROJECT / tool
 
 
 def _is_a_host_root(path: Path) -> bool:

@@ -1,0 +1,46 @@
+"""What root makes in a checkout belongs to who called ``sudo``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tools.setup import places
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+CALLER = 54321
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(places, "PROJECT", tmp_path)
+    monkeypatch.setattr(places, "OWN", tmp_path / ".lab")
+    for name in (
+        ".lab/results/one.json", ".lab/run/my/hosts/host-1/etc/passwd", "components/hosts/__pycache__/a.pyc",
+        "components/hosts/a.py", "__pycache__/b.pyc", ".ruff_cache/c", "other/d",
+    ):  # fmt: skip
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+def of_caller(checkout: Path) -> set[str]:
+    return {str(p.relative_to(checkout)) for p in checkout.rglob("*") if p.lstat().st_uid == CALLER and not p.is_dir()}
+
+
+def test_state_results_and_notes_of_programs_go_to_the_caller(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUDO_UID", str(CALLER))
+    monkeypatch.setenv("SUDO_GID", str(CALLER))
+    places.hand_over()
+    assert of_caller(checkout) == {
+        ".lab/results/one.json", "components/hosts/__pycache__/a.pyc", "__pycache__/b.pyc", ".ruff_cache/c"
+    }  # fmt: skip
+
+
+def test_without_sudo_nothing_changes_hands(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    places.hand_over()
+    assert of_caller(checkout) == set()
