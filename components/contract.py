@@ -108,13 +108,14 @@ class HostKind(Generic[HostSettingsT]):
 
     Attributes:
         settings: what ``hosts:`` takes in a lab's file.
-        component: called with name, the hosts' settings, a role for each host (controllers first), and options.
+        component: called with name, the hosts' settings, a role for each host (controllers first), their use, and options. Another use makes
+            hosts anew, or gives those that live on back first: what one distribution leaves on a host is not the next one's business.
         estimate: one line of what a lab will take, beside what there is on this machine.
         problems: why a lab can't be made on this machine, each with its cure; given whether its hosts are still to be made.
     """
 
     settings: type[HostSettingsT]
-    component: Callable[[str, HostSettingsT, list[str], pulumi.ResourceOptions], Hosts]
+    component: Callable[[str, HostSettingsT, list[str], str, pulumi.ResourceOptions], Hosts]
     estimate: Callable[[LabSettings, Machine], str]
     problems: Callable[[LabSettings, Machine, bool], list[str]]
 

@@ -24,7 +24,7 @@ class Lab(pulumi.ComponentResource):
         roles = ["controller"] * args.controllers + ["worker"] * args.workers
         distribution = registry.distribution(args.distribution)
         distribution.check(args)
-        made = registry.host_kind(args.hosts.kind).component("hosts", args.hosts, roles, inside)
+        made = registry.host_kind(args.hosts.kind).component("hosts", args.hosts, roles, args.distribution, inside)
         hosts = site.prepared("site", args, made.hosts, inside)
         cluster = distribution.component("cluster", args, hosts, inside)
         measured = Benchmarks("benchmarks", args, hosts, made.facts, cluster, opts=inside)

@@ -247,7 +247,12 @@ class ExistingHosts(pulumi.ComponentResource):
     facts: pulumi.Output[dict[str, Any]]
 
     def __init__(
-        self, name: str, args: ExistingSettings, roles: list[str], opts: pulumi.ResourceOptions | None = None
+        self,
+        name: str,
+        args: ExistingSettings,
+        roles: list[str],
+        use: str,
+        opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         wrong = _too_few_or_many(args, roles.count("controller"), roles.count("worker"))
         if wrong:
@@ -310,7 +315,8 @@ class ExistingHosts(pulumi.ComponentResource):
                 "host.sh",
                 arguments=[host],
                 environment={"SUDO": ssh.sudo},
-                triggers=[facts.apply(_machine)],
+                # Given back before it is taken for another use, and what was installed for the old one goes first.
+                triggers=[use, facts.apply(_machine)],
                 opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[alike])),
             )
             self.hosts.append(

@@ -263,6 +263,7 @@ class LibvirtHosts(pulumi.ComponentResource):
         name: str,
         args: LibvirtSettings,
         roles: list[str],
+        use: str,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("litelab:hosts:LibvirtHosts", name, None, opts)
@@ -369,7 +370,7 @@ class LibvirtHosts(pulumi.ComponentResource):
             pairs[host] = pulumi.Output.secret(key.stdout.apply(json.loads))
             first = _seed_of(where, client, pairs[host], number, host, args)
             # All that makes the guest what it is: disk, settings and machine are made anew together.
-            made_of = pulumi.Output.unsecret(_made_of(first, booted, args))
+            made_of = pulumi.Output.unsecret(_made_of(first, booted, args, use))
             disks[host] = libvirt.Volume(
                 f"disk-{host}",
                 name=host,
@@ -499,9 +500,9 @@ def _seed_of(
 
 
 def _made_of(
-    seeded: pulumi.Output[dict[str, str]], booted: pulumi.Output[dict[str, Any]], args: LibvirtSettings
+    seeded: pulumi.Output[dict[str, str]], booted: pulumi.Output[dict[str, Any]], args: LibvirtSettings, use: str
 ) -> pulumi.Output[str]:
-    given = [args.cpus, args.memory_mib, args.disk_gib, args.accelerator]
+    given = [use, args.cpus, args.memory_mib, args.disk_gib, args.accelerator]
     return pulumi.Output.all(seeded, booted).apply(lambda x: short_digest(json.dumps([x[0], x[1]["digest"], given])))
 
 

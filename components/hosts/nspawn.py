@@ -117,6 +117,7 @@ class NspawnHosts(pulumi.ComponentResource):
         name: str,
         args: NspawnSettings,
         roles: list[str],
+        use: str,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("litelab:hosts:NspawnHosts", name, None, opts)
@@ -149,8 +150,13 @@ class NspawnHosts(pulumi.ComponentResource):
                     "CPUS": str(args.cpus),
                     "MEMORY_MIB": str(args.memory_mib),
                 },
-                # A new subnet, image or key is a new machine.
-                triggers=[root_image().name, network.stdout, pulumi.Output.unsecret(keys.stdout.apply(short_digest))],
+                # A new use, subnet, image or key is a new machine.
+                triggers=[
+                    use,
+                    root_image().name,
+                    network.stdout,
+                    pulumi.Output.unsecret(keys.stdout.apply(short_digest)),
+                ],
                 opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[network, keys])),
             )
             self.hosts.append(

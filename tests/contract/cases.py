@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,10 +63,10 @@ def existing_traces(_: HostsStack, ground: HostsStack) -> dict[str, Any]:
     return {name: paths for name, paths in found.items() if paths}
 
 
-def inventory(ground: HostsStack) -> dict[str, Any]:
+def inventory(ground: HostsStack, names: Sequence[str] = NAMES) -> dict[str, Any]:
     """Files, packages, units, rules, links, listeners and so on of each host."""
     script = (SCRIPTS / "existing" / "inventory.sh").read_text() + "\ninventory\n"
-    return {name: set(ground.by_root(name, script).splitlines()) for name in NAMES}
+    return {name: set(ground.by_root(name, script).splitlines()) for name in names}
 
 
 def libvirt_hosts(_: HostsStack) -> dict[str, Any]:

@@ -119,6 +119,12 @@ class TestChanges:
         again = {n for n in changed(before, after) if not n.startswith("workload-")}
         assert again == {"validate", "stage-host-2", "join-host-2"}
 
+    def test_hosts_are_made_anew_for_another_distribution(self, lab: Declare, distribution: str) -> None:
+        before, after = lab(NSPAWN), lab(shape(distribution))
+        for number in (1, 2, 3):
+            triggers = [graph.commands[f"host-{number}"].plain["triggers"] for graph in (before, after)]
+            assert triggers[0] != triggers[1]
+
     def test_one_more_worker_changes_nothing_on_hosts_that_are_there(self, lab: Declare, distribution: str) -> None:
         settings = shape(distribution)
         before, after = lab(settings), lab({**settings, "workers": 3})

@@ -13,7 +13,7 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 settings = json.loads(pulumi.Config().require("hosts"))
 kind = registry.host_kind(settings["kind"])
 roles = json.loads(pulumi.Config().require("roles"))
-made = kind.component("hosts", kind.settings.model_validate(settings), roles, pulumi.ResourceOptions())
+made = kind.component("hosts", kind.settings.model_validate(settings), roles, "contract", pulumi.ResourceOptions())
 pulumi.export(
     "hosts",
     [

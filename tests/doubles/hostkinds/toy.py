@@ -27,7 +27,7 @@ class ToyHosts(pulumi.ComponentResource):
     facts: pulumi.Output[dict[str, Any]]
 
     def __init__(
-        self, name: str, args: ToySettings, roles: list[str], opts: pulumi.ResourceOptions | None = None
+        self, name: str, args: ToySettings, roles: list[str], use: str, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("toy:hosts:ToyHosts", name, None, opts)
         scripts = publish("nspawn", pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run())
@@ -39,6 +39,7 @@ class ToyHosts(pulumi.ComponentResource):
                 scripts,
                 "host.sh",
                 arguments=[f"host-{number}"],
+                triggers=[use],
                 opts=pulumi.ResourceOptions(parent=self),
             )
             ssh = Ssh("root", 22, pulumi.Output.secret("a key"), pulumi.Output.from_input("ssh-ed25519 TOY"))

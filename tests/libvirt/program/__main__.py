@@ -12,6 +12,6 @@ from components.hosts.libvirt import LibvirtHosts, LibvirtSettings
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 config = pulumi.Config("litelab")
 settings = LibvirtSettings.model_validate(json.loads(config.require("hosts")))
-hosts = LibvirtHosts("hosts", settings, ["controller"] + ["worker"] * config.require_int("workers"))
+hosts = LibvirtHosts("hosts", settings, ["controller"] + ["worker"] * config.require_int("workers"), "test")
 pulumi.export("prefix", hosts.prefix)
 pulumi.export("hosts", [{"name": h.name, "address": h.address, "identity": h.identity} for h in hosts.hosts])

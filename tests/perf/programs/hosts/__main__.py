@@ -9,5 +9,5 @@ import pulumi
 from components.hosts.nspawn import NspawnHosts, NspawnSettings
 
 signal.signal(signal.SIGINT, signal.SIG_DFL)
-hosts = NspawnHosts("hosts", NspawnSettings.model_validate({}), ["controller", "worker", "worker"])
+hosts = NspawnHosts("hosts", NspawnSettings.model_validate({}), ["controller", "worker", "worker"], "perf")
 pulumi.export("prefix", hosts.prefix)
