@@ -24,6 +24,10 @@ from tools.setup.progress import Progress
 def set_up(cache: Path, groups: tuple[str, ...], stack: str, progress: Progress) -> None:
     """Everything that the default lab needs, and what this stack's needs more; what is there already takes no time."""
     began = time.monotonic()
+    if os.geteuid() != 0 and not (cache / "rootfs" / "current").exists():
+        # Before anything else is fetched or built.
+        msg = "Set-up makes the hosts' root image, whose files are root's, and you are not root. Run it with sudo: 'sudo make lab'."
+        raise SetupError(msg)
     pins = tomllib.loads((places.TOOLS / "pins.toml").read_text(encoding="utf-8"))
     with only_one(cache, progress.say):
         # Below the lock too: two apt-get at once refuse each other.

@@ -40,6 +40,15 @@ def test_clean_cache_removes_what_set_up_made_and_nothing_else(tmp_path: Path) -
     assert (tmp_path / "venv-2").is_dir()
 
 
+def test_who_is_not_root_is_told_before_anything_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    progress = Progress(tmp_path)
+    with pytest.raises(SetupError, match="you are not root"):
+        setup.set_up(tmp_path, ("runtime",), "", progress)
+    assert progress.took == []
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["logs"]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
 def test_nothing_is_deleted_through_a_mount(tmp_path: Path) -> None:
     machine, image = tmp_path / "shm of the machine", tmp_path / ".thing.partial-dead" / "dev" / "shm"
