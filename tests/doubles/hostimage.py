@@ -39,19 +39,19 @@ def double_cache(
     Args:
         real: the cache of set-up.
         target: where to put it.
-        double: a folder here with a tree ``root/`` for the hosts.
+        double: a folder here with a tree ``root/`` for the hosts; ``""`` for doubles that come as artifacts (K3s, k0s).
         os_release: what hosts call their system.
         store: what the double's vendor has, in the double's own form; ``""``, no vendor to be reached.
         releases: further versions of Kubernetes: the same programs, which call themselves that (same length as set-up's).
         more: further files, by path in the image.
     """
     base = (real / "rootfs" / "current").resolve()
-    trees = [DOUBLES / "behind", DOUBLES / double / "root"]
+    trees = [DOUBLES / "behind", *([DOUBLES / double / "root"] if double else [])]
     state = hashlib.sha256(repr((base.name, os_release, store, releases, sorted((more or {}).items()))).encode())
     for tree in trees:
         for path in sorted(p for p in tree.rglob("*") if p.is_file()):
             state.update(f"{path.relative_to(tree)}\0{path.stat().st_mode}\0".encode() + path.read_bytes())
-    name = f"{base.name}-{double}-{state.hexdigest()[:12]}"
+    name = f"{base.name}-{double or 'upstream'}-{state.hexdigest()[:12]}"
     target.mkdir(parents=True, exist_ok=True)
     with (target / ".double-lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -90,9 +90,11 @@ def _assemble(
         subprocess.run(["cp", "-al", str((upstream / part).resolve()), str(share / "upstream" / part)], check=False)
         if not (share / "upstream" / part).exists():
             shutil.copytree(upstream / part, share / "upstream" / part, copy_function=_link)
-    _write(share / "behind.sh", (trees[0] / "behind.sh").read_bytes(), 0o644)
-    for path in (p for p in trees[1].rglob("*") if p.is_file()):
-        _write(made / path.relative_to(trees[1]), path.read_bytes(), path.stat().st_mode & 0o777)
+    for path in trees[0].iterdir():
+        _write(share / path.name, path.read_bytes(), 0o644)
+    for tree in trees[1:]:
+        for path in (p for p in tree.rglob("*") if p.is_file()):
+            _write(made / path.relative_to(tree), path.read_bytes(), path.stat().st_mode & 0o777)
     _write(made / "usr/lib/os-release", os_release.encode(), 0o644)
     if store:
         _write(share / "store.list", store.encode(), 0o644)

@@ -69,8 +69,12 @@ def measured(lab: LabStack, *workloads: str) -> None:
 def reset_leaves_nothing(lab: LabStack, part: str, host: str, *paths: str) -> None:
     """The distribution's own end on a host that lives on."""
     lab.ssh(host, f"/opt/litelab/{part}/scripts/reset.sh", timeout=300)
-    assert lab.ssh(host, "ls /opt/litelab").stdout == ""
-    assert lab.ssh(host, "ss -Htlnp | grep -v ':22 ' || true").stdout == ""
-    assert lab.ssh(host, "ip -br link | awk '$1 !~ /^(lo|eth0)/' || true").stdout == ""
-    assert lab.ssh(host, "iptables-save | grep -E 'KUBE|CNI|KIND|FLANNEL|cali' || true").stdout == ""
-    assert lab.ssh(host, f"ls -d {' '.join(paths)} 2>/dev/null || true").stdout == ""
+    for what in (
+        "ls /opt/litelab",
+        "ss -Htlnp | grep -v ':22 ' || true",
+        "ip -br link | awk '$1 !~ /^(lo|eth0)/' || true",
+        "iptables-save | grep -E 'KUBE|CNI|KIND|FLANNEL|cali' || true",
+        f"ls -d {' '.join(paths)} 2>/dev/null || true",
+    ):
+        left = lab.ssh(host, what).stdout
+        assert left == "", f"{host}: {what}: {left}"

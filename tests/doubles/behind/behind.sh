@@ -187,11 +187,18 @@ images() { # images SOCKET
 
 # remove_network: what pods and flannel left in the kernel.
 remove_network() {
-  local link table name
+  local link table name shim
+  # A shim's containers outlive it, and their networks with them.
+  for shim in $(pgrep -f "^$DOUBLE/upstream/bin/containerd-shim"); do pkill -KILL -P "$shim" || true; done
   pkill -KILL -f "^$DOUBLE/upstream/bin/containerd-shim" 2>/dev/null || true
   awk '$5 ~ "^/(run/containerd|var/lib/kubelet|run/netns|var/snap|run/crio)" { print $5 }' /proc/self/mountinfo | sort -r | xargs -r umount -l 2>/dev/null || true
   for link in cni0 flannel.1; do ip link del "$link" 2>/dev/null || true; done
   for name in $(ip netns list 2>/dev/null | awk '/^cni-/ { print $1 }'); do ip netns del "$name" 2>/dev/null || true; done
+  # The kernel takes its time with a network that nobody uses any more.
+  for _ in $(seq 50); do
+    ip -br link | grep -q '^veth' || break
+    sleep 0.1
+  done
   for table in nat filter mangle; do
     iptables-save -t "$table" 2>/dev/null | grep -vE 'KUBE-|FLANNEL|CNI-' | iptables-restore -T "$table" 2>/dev/null || true
   done

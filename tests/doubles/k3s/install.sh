@@ -38,7 +38,7 @@ cat >/usr/local/bin/k3s-killall.sh <<'SCRIPT'
 #!/bin/bash
 . /usr/share/litelab-double/behind.sh
 systemctl stop k3s k3s-agent 2>/dev/null
-pkill -KILL -f '^/usr/share/litelab-double/upstream/bin/(containerd|etcd|flanneld)|^/run/litelab-double/'
+pkill -KILL -f '^/usr/share/litelab-double/upstream/bin/(containerd|etcd|flanneld)( |$)|^/run/litelab-double/'
 sleep 0.2
 awk '$5 ~ "^/(run/k3s|var/lib/kubelet|run/netns)/" { print $5 }' /proc/self/mountinfo | sort -r | xargs -r umount -l 2>/dev/null
 remove_network
