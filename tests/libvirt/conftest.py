@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.libvirt import ground
 from tests.libvirt.daemon import Daemon
 
 
 @pytest.fixture(scope="session")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    if os.geteuid() != 0:
-        pytest.fail("a libvirtd of the tests' own needs root, for its network namespace: sudo make test-libvirt")
+    if why := ground.hindrance():
+        pytest.skip(why)
     lacking = [p for p in ("libvirtd", "virsh", "qemu-system-x86_64", "mkisofs", "dnsmasq") if shutil.which(p) is None]
     if lacking:
         pytest.fail(f"there is no {', '.join(lacking)}: make setup STACK=libvirt-lab")

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 import tomllib
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,14 +32,10 @@ def set_up(cache: Path, groups: tuple[str, ...], stack: str, progress: Progress)
         # Below the lock too: two apt-get at once refuse each other.
         packages.install(pins["debian"]["operator"], progress)
         # The network and the processors are different things to wait for: two lanes.
-        with ThreadPoolExecutor(max_workers=2) as lanes:
-            downloads = lanes.submit(_lane, progress, _download_lane, cache, pins, groups, progress)
-            programs = lanes.submit(_lane, progress, _build_lane, cache, pins["go"], progress)
-        # The lane that failed first tells why; the other one only that it stopped.
-        for lane in sorted((downloads, programs), key=lambda lane: "was not begun" in str(lane.exception())):
-            lane.result()
-        node = downloads.result()
-        made = {name: path for name, path in programs.result().items() if not name.startswith("pulumi")}
+        node, programs = progress.side_by_side(
+            lambda: _download_lane(cache, pins, groups, progress), lambda: _build_lane(cache, pins["go"], progress)
+        )
+        made = {name: path for name, path in programs.items() if not name.startswith("pulumi")}
         artifacts.assemble(cache, made, node, pins["debian"]["node"], pins["images"])
         stacks.prepare()
         stacks.create(cache, stacks.labs(), progress)
@@ -50,15 +45,6 @@ def set_up(cache: Path, groups: tuple[str, ...], stack: str, progress: Progress)
         progress.say(
             f"Set-up took {time.monotonic() - began:.0f} s: downloads {totals['download']:.0f} s, builds {totals['build']:.0f} s (side by side)."
         )
-
-
-def _lane(progress: Progress, work: Callable[..., Any], *arguments: Any) -> Any:
-    """Run one lane; when it fails, the other begins no further step."""
-    try:
-        return work(*arguments)
-    except BaseException:
-        progress.failed.set()
-        raise
 
 
 def _download_lane(cache: Path, pins: dict[str, Any], groups: tuple[str, ...], progress: Progress) -> Path:
@@ -75,7 +61,7 @@ def _build_lane(cache: Path, pins: dict[str, Any], progress: Progress) -> dict[s
     # Modules come ahead of the builds, one program after another: two fetches at once would wait for the same modules.
     with ThreadPoolExecutor(max_workers=1) as fetches:
         fetched = {
-            name: fetches.submit(_lane, progress, gobuild.fetch, cache, go, name, pin, progress)
+            name: fetches.submit(progress.lane, gobuild.fetch, cache, go, name, pin, progress)
             for name, pin in programs.items()
         }
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import subprocess
@@ -10,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tools.setup import images
-from tools.setup.cache import key_of, keyed, link, same_file
+from tools.setup.cache import key_of, keyed, link, same_file, sha256_of
 
 PACKED = "files.tar.zst"
 
@@ -76,7 +75,7 @@ def assemble(
         )
         tools: dict[str, Path | str] = {"bin/busybox": busybox, **{f"bin/{name}": "busybox" for name in BUSYBOX_LINKS}}
         images.write(folder / "images/busybox.tar", names["busybox"], tools, ["sh"], machine)
-        manifest = {str(p.relative_to(folder)): _sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+        manifest = {str(p.relative_to(folder)): sha256_of(p) for p in sorted(folder.rglob("*")) if p.is_file()}
         (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         pack = ["tar", "--create", "--owner=0", "--group=0", "--use-compress-program=zstd -T0 -q"]
         subprocess.run(
@@ -86,8 +85,3 @@ def assemble(
     made = keyed(cache / "artifacts", "upstream", key, make)
     link(cache / "artifacts" / "upstream", made)
     return made
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

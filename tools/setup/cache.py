@@ -69,6 +69,12 @@ def claim(folder: Path) -> None:
     temporary.replace(tag)
 
 
+def sha256_of(path: Path) -> str:
+    """A file's SHA-256, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def key_of(*parts: str | bytes | Path) -> str:
     """First 12 hex digits of the SHA-256 over texts and files; a folder counts with all files in it."""
     state = hashlib.sha256()

@@ -6,7 +6,6 @@ into it, and none needs a loop device.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.setup import debian
-from tools.setup.cache import key_of, keyed, link, remove
+from tools.setup.cache import key_of, keyed, link, remove, sha256_of
 from tools.setup.errors import SetupError
 from tools.setup.progress import Progress
 
@@ -82,7 +81,7 @@ def build(cache: Path, pin: dict[str, Any], root: list[str], progress: Progress)
         files = {part: folder / file for part, file in _FILES.items()}
         manifest = {
             "name": name,
-            **{part: {"file": path.name, "sha256": _sha256(path)} for part, path in files.items()},
+            **{part: {"file": path.name, "sha256": sha256_of(path)} for part, path in files.items()},
             "cmdline": {"console": "ttyS0", "root": "/dev/vda"},
         }
         (folder / "image.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -118,8 +117,3 @@ def _disk(folder: Path, tree: Path, headroom_mib: int, progress: Progress) -> No
     progress.run("guest-mke2fs", [*command, str(raw)])
     progress.run("guest-qcow2", ["qemu-img", "convert", "-O", "qcow2", str(raw), str(folder / "disk.qcow2")])
     raw.unlink()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -27,14 +27,20 @@ def make(cache: Path, pins: dict[str, Any], stack: str, progress: Progress) -> N
         return
     packages.install({**need.get("debian", {}), **(need.get("local", {}) if lab["local"] else {})}, progress)
     venv.ensure(cache, tuple(need.get("groups", ())), progress)
-    programs = need.get("programs", {})
-    if programs:
-        go = gobuild.Go(cache, pins["go"]["minimum"], progress)
-        for name, pin in programs.items():
-            if not vendor.brings(cache, name, pin["version"], progress):
-                gobuild.build(cache, go, name, pin, progress)
-    if lab["image"] == "debian":
-        guest_image(cache, pins, progress)
+    progress.side_by_side(
+        lambda: _programs(cache, pins["go"]["minimum"], need.get("programs", {}), progress),
+        lambda: guest_image(cache, pins, progress) if lab["image"] == "debian" else None,
+    )
+
+
+def _programs(cache: Path, minimum: str, programs: dict[str, dict[str, Any]], progress: Progress) -> None:
+    ours = {n: pin for n, pin in programs.items() if not vendor.brings(cache, n, pin["version"], progress)}
+    if not ours:
+        return
+    go = gobuild.Go(cache, minimum, progress)
+    for name, pin in ours.items():
+        gobuild.fetch(cache, go, name, pin, progress)
+        gobuild.build(cache, go, name, pin, progress)
 
 
 def guest_image(cache: Path, pins: dict[str, Any], progress: Progress) -> None:

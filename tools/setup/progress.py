@@ -11,12 +11,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
 from tools.setup.errors import SetupError
 
 HEARTBEAT_S = 20.0
 STOP_S = 3.0
+NOT_BEGUN = "was not begun, since another step failed"
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Progress:
@@ -60,7 +66,7 @@ class Progress:
             SetupError: a step of another lane has failed, so this one is not begun.
         """
         if self.failed.is_set():
-            msg = f"{name} was not begun, since another step failed."
+            msg = f"{name} {NOT_BEGUN}."
             raise SetupError(msg)
         last = self._last.get(name)
         before = f" (last time {last:.0f} s)" if last else ""
@@ -85,6 +91,27 @@ class Progress:
             temporary = self._file.with_suffix(".new")
             temporary.write_text(json.dumps(self._last, indent=1) + "\n", encoding="utf-8")
             temporary.replace(self._file)
+
+    def lane(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Run one of several lanes; when it fails, the others begin no further step."""
+        try:
+            return work(*arguments)
+        except BaseException:
+            self.failed.set()
+            raise
+
+    def side_by_side(self, one: Callable[[], T], other: Callable[[], U]) -> tuple[T, U]:
+        """Both at once; what failed first tells why, the other one only that it stopped.
+
+        Raises:
+            SetupError: one of them failed.
+        """
+        with ThreadPoolExecutor(max_workers=2) as lanes:
+            first, second = lanes.submit(self.lane, one), lanes.submit(self.lane, other)
+        both: list[Future[Any]] = [first, second]
+        for lane in sorted(both, key=lambda lane: NOT_BEGUN in str(lane.exception())):
+            lane.result()
+        return first.result(), second.result()
 
     def run(
         self,
