@@ -44,11 +44,10 @@ def is_known(run: Path) -> bool:
 
 def remove(lab: str) -> str:
     """Take a lab away; what libvirt said of what is still there."""
-    left = [virsh.remove_domain(name) for name in virsh.domains() if name.startswith(f"{lab}-host-")]
-    left += [virsh.remove_network(lab), virsh.remove_pool(lab)]
-    for suffix in ("run", "prefix"):
-        (place.registry() / f"{lab}.{suffix}").unlink(missing_ok=True)
-    return "; ".join(filter(None, left))
+    left = virsh.remove_lab(lab)
+    if not left:
+        place.forget(lab)
+    return left
 
 
 def remove_of(run: Path) -> int:

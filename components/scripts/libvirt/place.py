@@ -138,19 +138,22 @@ def create() -> None:
     json.dump({"id": identity, "prefix": prefix, "pool": f"{storage()}/{identity}"}, sys.stdout)
 
 
+def forget(identity: str) -> None:
+    """Take a lab out of the registry: its subnet is free again."""
+    with locked() as folder:
+        for suffix in ("prefix", "run"):
+            (folder / f"{identity}.{suffix}").unlink(missing_ok=True)
+
+
 def delete() -> None:
     """What no state knows any more but still has the lab's name goes too."""
     identity = known().get("LAB_ID")
     if identity:
-        left = [virsh.remove_domain(name) for name in virsh.domains() if name.startswith(f"{identity}-host-")]
-        left += [virsh.remove_network(identity), virsh.remove_pool(identity)]
-        if any(left):
+        if left := virsh.remove_lab(identity):
             die(
-                f"libvirt at {virsh.URI} still has something of {identity}: {'; '.join(filter(None, left))}. 'virsh list --all', 'net-list' and 'pool-list' show it; run destroy again when it can go."
+                f"libvirt at {virsh.URI} still has something of {identity}: {left}. 'virsh list --all', 'net-list' and 'pool-list' show it; run destroy again when it can go."
             )
-        with locked() as folder:
-            for suffix in ("prefix", "run"):
-                (folder / f"{identity}.{suffix}").unlink(missing_ok=True)
+        forget(identity)
     sshfiles.remove()
     for name in ("lab.env", "patience", "steps.jsonl"):
         (RUN / name).unlink(missing_ok=True)

@@ -16,14 +16,9 @@ from virsh import die
 def delete(what: str) -> None:
     """Take them away, and say what could not be."""
     identity = os.environ["LAB_ID"]
-    if what == "domains":
-        left = [virsh.remove_domain(name) for name in virsh.domains() if name.startswith(f"{identity}-host-")]
-    else:
-        left = [virsh.remove_volume(identity, name) for name in virsh.volumes(identity)]
-    if any(left):
-        die(
-            f"libvirt at {virsh.URI} keeps {what} of {identity}: {'; '.join(filter(None, left))}. Run destroy again when it lets them go."
-        )
+    left = virsh.remove_guests(identity) if what == "domains" else virsh.remove_volumes(identity)
+    if left:
+        die(f"libvirt at {virsh.URI} keeps {what} of {identity}: {left}. Run destroy again when it lets them go.")
 
 
 def main(arguments: list[str]) -> int:

@@ -104,12 +104,27 @@ def remove_pool(name: str) -> str:
     if name not in lines("pool-list", "--all", "--name"):
         return ""
     call("pool-start", name)
-    for volume in volumes(name):
-        call("vol-delete", volume, "--pool", name)
+    remove_volumes(name)
     call("pool-destroy", name)
     call("pool-delete", name)
     _, _, said = call("pool-undefine", name)
     return said if name in lines("pool-list", "--all", "--name") else ""
+
+
+def remove_guests(lab: str) -> str:
+    """End and undefine every guest that has a lab's name; what libvirt said of those that are still there, else nothing."""
+    said = [remove_domain(name) for name in domains() if name.startswith(f"{lab}-host-")]
+    return "; ".join(filter(None, said))
+
+
+def remove_volumes(lab: str) -> str:
+    """Empty a lab's pool; what libvirt said of what is still there, else nothing."""
+    return "; ".join(filter(None, [remove_volume(lab, name) for name in volumes(lab)]))
+
+
+def remove_lab(lab: str) -> str:
+    """Everything that has a lab's name; what libvirt said of what is still there, else nothing."""
+    return "; ".join(filter(None, [remove_guests(lab), remove_network(lab), remove_pool(lab)]))
 
 
 def step_done(step: str, host: str) -> None:
