@@ -269,7 +269,7 @@ class LibvirtHosts(pulumi.ComponentResource):
         super().__init__("litelab:hosts:LibvirtHosts", name, None, opts)
         import pulumi_libvirt as libvirt  # other labs do without it
 
-        scripts = publish("libvirt", pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run())
+        scripts = publish("libvirt", pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run(), also=("download",))
         self._scripts = scripts
         self._uri = {"LIBVIRT_DEFAULT_URI": args.uri}
         inside = pulumi.ResourceOptions(parent=self)

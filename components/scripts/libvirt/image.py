@@ -11,18 +11,14 @@ import hashlib
 import json
 import os
 import sys
-import time
 import tomllib
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import virsh
+from download import DownloadError, download
 from virsh import CACHE, die
 
-SILENCE_S = 30.0
 DOWNLOAD_S = 3600.0
-TRIES = 4
 
 
 def digest_of(path: Path) -> str:
@@ -70,34 +66,23 @@ def given(source: str, sha256: str) -> dict[str, str]:
         if path.is_file():
             checked(path, sha256, "Delete it, and the same command downloads it again.")
         else:
-            download(source, sha256, path)
+            fetch(source, sha256, path)
     return {"digest": sha256, "disk": str(path)}
 
 
-def download(source: str, sha256: str, target: Path) -> None:
-    """Into the cache, cut connections taken up where they ended."""
+def fetch(source: str, sha256: str, target: Path) -> None:
+    """Into the cache; what an earlier run got of it is taken up."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".partial-{sha256[:16]}")
-    deadline = time.monotonic() + DOWNLOAD_S
-    why = ""
-    for attempt in range(TRIES):
-        if attempt:
-            time.sleep(2**attempt)
-        try:
-            transfer(source, partial, deadline)
-            break
-        except urllib.error.HTTPError as error:
-            why = f"the server says {error.code} {error.reason}"
-            if error.code < 500:
-                die(
-                    f"hosts.image: {source}: {why}. Folders of daily images come and go; name an image in a release folder, or a local file."
-                )
-        except OSError as error:
-            why = str(error) or type(error).__name__
-    else:
-        die(
-            f"hosts.image: {source} could not be downloaded ({TRIES} tries): {why}. Run the same command again to go on where it ended, or name a local file as hosts.image.source."
+    try:
+        download(source, partial, DOWNLOAD_S)
+    except DownloadError as error:
+        cure = (
+            "Folders of daily images come and go; name an image in a release folder, or a local file."
+            if error.refused
+            else "Run the same command again to go on where it ended, or name a local file as hosts.image.source."
         )
+        die(f"hosts.image: {source} could not be downloaded ({error.tries} tries): {error}. {cure}")
     found = digest_of(partial)
     if found != sha256:
         partial.unlink()
@@ -105,35 +90,6 @@ def download(source: str, sha256: str, target: Path) -> None:
             f"hosts.image: {source} has the SHA-256 {found}, and hosts.image.sha256 is {sha256}. It is damaged, or another image: it was deleted, and libvirt was given nothing of it. The digest is in the SHA256SUMS beside the image."
         )
     partial.replace(target)
-
-
-def transfer(url: str, target: Path, deadline: float) -> None:
-    """One try: goes on after what is there already.
-
-    Raises:
-        OSError: the connection ended early, or the time is up.
-    """
-    have = target.stat().st_size if target.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-    try:
-        answer = urllib.request.urlopen(request, timeout=SILENCE_S)
-    except urllib.error.HTTPError as error:
-        if have and error.code == 416:
-            return
-        raise
-    with answer, target.open("ab") as file:
-        if have and answer.status != 206:
-            file.truncate(0)
-        length, got = answer.headers.get("Content-Length"), 0
-        while chunk := answer.read(1 << 20):
-            file.write(chunk)
-            got += len(chunk)
-            if time.monotonic() > deadline:
-                msg = f"it took more than {DOWNLOAD_S:.0f} s"
-                raise OSError(msg)
-        if length is not None and got != int(length):
-            msg = f"the connection ended after {got} of {length} bytes"
-            raise OSError(msg)
 
 
 def virtual_bytes(disk: Path) -> int:

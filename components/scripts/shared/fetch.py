@@ -18,12 +18,11 @@ import os
 import shutil
 import sys
 import tarfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
+
+from download import DownloadError, download
 
 RUN = Path(__file__).resolve().parent.parent
 OWN = RUN.parent.parent
@@ -31,9 +30,6 @@ PROJECT = OWN.parent
 CACHE = Path(os.environ.get("LITELAB_CACHE") or PROJECT / ".cache")
 BLOBS = CACHE / "blobs"
 LOCK = OWN / "artifacts.lock"
-TRIES = 4
-SILENCE_S = 30.0
-"""How long a server may say nothing."""
 DOWNLOAD_S = 1200.0
 """How long one file may take."""
 
@@ -89,7 +85,7 @@ def fetch(entry: dict[str, str]) -> tuple[Path, str, str]:
             expected, proof = known.get(entry["source"], ""), "first use"
     if expected and (BLOBS / expected).is_file():
         return BLOBS / expected, expected, proof
-    digest = download(entry, expected)
+    digest = downloaded(entry, expected)
     if not expected:
         print(
             f"{entry['name']}: nothing vouches for {entry['source']}; its digest {digest} is recorded in .lab/artifacts.lock and held to",
@@ -111,60 +107,22 @@ def check(entry: dict[str, str], found: str, expected: str) -> str:
     return found
 
 
-def download(entry: dict[str, str], expected: str) -> str:
-    """Into the cache, cut connections taken up where they ended; its digest."""
+def downloaded(entry: dict[str, str], expected: str) -> str:
+    """Into the cache; its digest."""
     partial = BLOBS / f".partial-{hashlib.sha256(entry['source'].encode()).hexdigest()[:16]}-{os.getpid()}"
-    deadline = time.monotonic() + DOWNLOAD_S
-    why = ""
     try:
-        for attempt in range(TRIES):
-            if attempt:
-                time.sleep(min(2**attempt, 8))
-            try:
-                transfer(entry["source"], partial, deadline)
-                digest = digest_of(partial)
-                check(entry, digest, expected)
-                partial.replace(BLOBS / digest)
-                return digest
-            except urllib.error.HTTPError as error:
-                why = f"the server says {error.code} {error.reason}"
-                if error.code < 500 and error.code not in {408, 429}:
-                    break
-            except (OSError, ValueError) as error:
-                why = str(error) or type(error).__name__
-                no_room = getattr(error, "errno", None) == 28
-                if no_room or time.monotonic() > deadline:
-                    break
+        download(entry["source"], partial, DOWNLOAD_S)
+        digest = digest_of(partial)
+        check(entry, digest, expected)
+        partial.replace(BLOBS / digest)
+        return digest
+    except DownloadError as error:
         die(
-            f"{entry['name']}: {entry['source']} could not be downloaded ({attempt + 1} tries): {why}. Run the same command again, or name a local "
+            f"{entry['name']}: {entry['source']} could not be downloaded ({error.tries} tries): {error}. Run the same command again, or name a local "
             f"file or a mirror in the lab's file: artifacts: {{{entry['name']}: PATH-OR-ADDRESS}}."
         )
     finally:
         partial.unlink(missing_ok=True)
-
-
-def transfer(url: str, target: Path, deadline: float) -> None:
-    """One try: goes on after what is there already.
-
-    Raises:
-        OSError: the connection ended early, or the time is up.
-    """
-    have = target.stat().st_size if target.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-    with urllib.request.urlopen(request, timeout=SILENCE_S) as answer, target.open("ab") as file:
-        if have and answer.status != 206:
-            file.truncate(0)
-        length = answer.headers.get("Content-Length")
-        got = 0
-        while chunk := answer.read(1 << 20):
-            file.write(chunk)
-            got += len(chunk)
-            if time.monotonic() > deadline:
-                msg = f"it took more than {DOWNLOAD_S:.0f} s"
-                raise OSError(msg)
-        if length is not None and got != int(length):
-            msg = f"the connection ended after {got} of {length} bytes"
-            raise OSError(msg)
 
 
 def keep(path: Path) -> str:

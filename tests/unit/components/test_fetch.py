@@ -77,7 +77,8 @@ class Lab:
     def fetch(self, *files: dict[str, str], own: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
         script = self.project / ".lab/run/x-lab/part-0123456789ab/fetch.py"
         script.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(steps.SCRIPTS / "shared" / "fetch.py", script)
+        for source in (steps.SCRIPTS / "shared" / "fetch.py", steps.SCRIPTS / "download" / "download.py"):
+            shutil.copy(source, script.parent)
         blank = {"kind": "file", "name": "tool", "sha256": "", "proof": "", "rename": ""}
         request = {"part": "part", "version": "v1", "own": own, "files": [{**blank, **f} for f in files]}
         environment = {k: v for k, v in os.environ.items() if "proxy" not in k.lower()}
