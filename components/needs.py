@@ -1,6 +1,6 @@
 """What a stack's lab is made of, for set-up: ``python -m components.needs STACK`` prints it as JSON.
 
-``{"hosts": kind, "distribution": name, "local": whether hosts run on this machine, "image": what guests boot, or null}``
+``{"hosts": kind, "distribution": name, "local": whether hosts run on this machine, "image": whether set-up builds one for them}``
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import json
 import sys
 
 from components import preflight, settings
-from components.hosts.libvirt import LibvirtSettings
 
 
 def main(arguments: list[str]) -> int:
@@ -27,7 +26,7 @@ def main(arguments: list[str]) -> int:
         "hosts": hosts.kind,
         "distribution": lab.distribution,
         "local": hosts.is_local,
-        "image": hosts.image.name if isinstance(hosts, LibvirtSettings) else None,
+        "image": hosts.builds_image,
     }
     print(json.dumps(found))
     return 0

@@ -67,6 +67,11 @@ class HostSettings(_Settings):
         """Whether hosts run on this machine, so that set-up must make it ready for them."""
         return False
 
+    @property
+    def builds_image(self) -> bool:
+        """Whether hosts boot an image that set-up builds beside the default lab's root."""
+        return False
+
     def facts(self) -> dict[str, Any]:
         """What results say of the hosts beside processors and memory."""
         return {}

@@ -19,7 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from components.hosts.libvirt import LibvirtSettings, mac, seed
+from components.hosts.libvirt import LibvirtSettings
+from components.hosts.libvirt.seed import mac, seed
 from tests.perf.rounds import FOLDER, Figures, interleave, pulumi, run, stack_of_its_own, timed
 from tools.setup import kvm, places
 

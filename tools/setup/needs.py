@@ -29,7 +29,7 @@ def make(cache: Path, pins: dict[str, Any], stack: str, progress: Progress) -> N
     venv.ensure(cache, tuple(need.get("groups", ())), progress)
     progress.side_by_side(
         lambda: _programs(cache, pins["go"]["minimum"], need.get("programs", {}), progress),
-        lambda: guest_image(cache, pins, progress) if lab["image"] == "debian" else None,
+        lambda: guest_image(cache, pins, progress) if lab["image"] else None,
     )
 
 

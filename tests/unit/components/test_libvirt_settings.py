@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from components.hosts import libvirt
-from components.hosts.libvirt import LibvirtSettings, mac, seed
+from components.hosts.libvirt import LibvirtSettings
+from components.hosts.libvirt.seed import PATIENCE, mac, seed
 from components.settings import SettingsError, parse
 
 WHERE = {"id": "litelab-x-abc123", "prefix": "10.87.3", "pool": "/p"}
@@ -128,7 +128,7 @@ class TestFirstBoot:
     @pytest.mark.parametrize("accelerator", ["kvm", "tcg"])
     def test_an_emulated_host_asks_for_patience(self, accelerator: str) -> None:
         files = {f["path"]: f["content"] for f in told(accelerator=accelerator)["user"]["write_files"]}
-        assert files["/etc/litelab/patience"] == f"{libvirt.PATIENCE[accelerator]}\n"
+        assert files["/etc/litelab/patience"] == f"{PATIENCE[accelerator]}\n"
 
 
 def test_hardware_addresses_are_fixed_and_of_their_own() -> None:

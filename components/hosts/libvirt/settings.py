@@ -1,0 +1,131 @@
+"""What a lab's file says of its guests."""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic.alias_generators import to_camel
+
+from components.settings import HostSettings, Slash24
+
+BUILT_IMAGE = "debian"
+"""The image that ``make image`` builds."""
+
+
+class Size(BaseModel):
+    """What each guest gets; a plain name stands for one of ``SIZES``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+    cpus: Annotated[int, Field(ge=1, le=256)] = Field(description="Processors")
+    memory_gib: Annotated[float, Field(ge=1, le=1024)] = Field(description="Memory, GiB")
+    disk_gib: Annotated[int, Field(ge=2, le=16384)] = Field(description="Disk, GiB")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_name_is_a_size(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value not in SIZES:
+            msg = f"takes {', '.join(SIZES)}, or a mapping of cpus, memoryGib and diskGib"
+            raise ValueError(msg)
+        return SIZES[value]
+
+
+SIZES: dict[str, dict[str, Any]] = {
+    "small": {"cpus": 2, "memoryGib": 2, "diskGib": 10},
+    # The study's own: two processors and 8 GB.
+    "study": {"cpus": 2, "memoryGib": 8, "diskGib": 30},
+}
+
+
+class Image(BaseModel):
+    """What guests boot: a name that ``components/scripts/libvirt/images.toml`` knows, or a disk image by path or address."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")] | None = Field(
+        None, description="debian (built by make image), or one of images.toml"
+    )
+    source: Annotated[str, Field(pattern=r"^(/|https?://)\S+$")] | None = Field(
+        None, description="A qcow2 or raw disk: an absolute path, or an http(s) address in a release folder"
+    )
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(None, description="Its digest, in hex")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_text_is_a_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _is_a_name_or_a_digest(self) -> Image:
+        if (self.name is None) == (self.source is None):
+            msg = "takes a name, or a source and its sha256"
+            raise ValueError(msg)
+        if (self.source is None) != (self.sha256 is None):
+            msg = "sha256 and source go together: what guests boot is checked, and libvirt checks nothing"
+            raise ValueError(msg)
+        return self
+
+
+class LibvirtSettings(HostSettings):
+    """The hosts of a libvirt lab."""
+
+    kind: Literal["libvirt"] = Field("libvirt", description="What the hosts are made of")
+    size: Size = Field(
+        default_factory=lambda: Size.model_validate("small"), description="small, study, or each by itself"
+    )
+    cpus: Annotated[int, Field(ge=1, le=256)] = Field(2, description="Processors of each guest; default, the size's")
+    memory_mib: Annotated[int, Field(ge=1024, le=1048576)] = Field(2048, description="Memory, MiB; default, the size's")
+    disk_gib: Annotated[int, Field(ge=2, le=16384)] = Field(10, description="Disk, GiB; default, the size's")
+    image: Image = Field(default_factory=lambda: Image.model_validate("debian"), description="What guests boot")
+    accelerator: Literal["kvm", "tcg"] = Field(
+        "kvm", description="kvm, or tcg: emulated, many times slower, marked in results and never compared with kvm"
+    )
+    uri: str = Field("qemu:///system", description="Where libvirt is, as virsh takes it")
+    storage: Annotated[str, Field(pattern=r"^/\S*$")] | None = Field(
+        None, description="The folder on libvirt's machine below which the lab's pool is made"
+    )
+    subnet: Slash24 | None = Field(None, description="The lab's IPv4 /24; default, one that is not in use")
+    internet: bool = Field(False, description="Give hosts a way out, by libvirt's NAT")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _size_fills_what_is_not_given(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        size = value.get("size", "small")
+        known = SIZES.get(size) if isinstance(size, str) else size
+        if not isinstance(known, Mapping):
+            return value
+        filled = {k: known[k] for k in ("cpus", "diskGib") if k in known}
+        if isinstance(known.get("memoryGib"), int | float):
+            filled["memoryMib"] = round(known["memoryGib"] * 1024)
+        return {**filled, **value}
+
+    @field_validator("uri")
+    @classmethod
+    def _is_an_address_of_libvirt(cls, value: str) -> str:
+        if not re.fullmatch(r"(qemu|qemu\+unix|qemu\+ssh)://\S*/(system|session)(\?\S*)?", value):
+            msg = "takes qemu:///system, qemu:///session or qemu+ssh://user@machine/system"
+            raise ValueError(msg)
+        return value
+
+    @property
+    def is_local(self) -> bool:
+        """Whether guests run on this machine."""
+        return not urllib.parse.urlsplit(self.uri).netloc
+
+    @property
+    def builds_image(self) -> bool:
+        """Whether they boot the one of ``make image``."""
+        return self.image.name == BUILT_IMAGE
+
+    def facts(self) -> dict[str, Any]:
+        """What results say of the guests beside processors and memory."""
+        image = self.image.name or f"sha256:{self.image.sha256}"
+        return {"accelerator": self.accelerator, "diskGib": self.disk_gib, "image": image}
