@@ -22,7 +22,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         pytest.fail(f"there is no {', '.join(lacking)}: make setup STACK=libvirt-lab")
     # Short: sockets live below it.
     folder = Path("/tmp") / f"litelab-libvirtd-{os.getpid()}"
-    folder.mkdir(mode=0o711)
+    folder.mkdir(mode=0o711, exist_ok=True)
     try:
         with Daemon(folder) as running:
             yield running

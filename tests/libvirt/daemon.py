@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from typing import Self
 
 START_S = 60.0
 STOP_S = 20.0
+PREFIX = "lv-"
+"""Of network namespaces, before the id of the process that made it."""
 FOLDERS = ("/etc/libvirt", "/var/lib/libvirt", "/run/libvirt", "/var/cache/libvirt", "/var/log/libvirt")
 
 CONF = {
@@ -40,7 +43,7 @@ class Daemon:
     """
 
     folder: Path
-    name: str = field(default_factory=lambda: f"lv-{os.getpid()}")
+    name: str = field(default_factory=lambda: f"{PREFIX}{os.getpid()}")
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -54,6 +57,7 @@ class Daemon:
         return self.folder / "images"
 
     def __enter__(self) -> Self:
+        clear_dead()
         self.images.mkdir(parents=True, exist_ok=True)
         subprocess.run(["ip", "netns", "add", self.name], check=True)
         subprocess.run(["ip", "-n", self.name, "link", "set", "lo", "up"], check=True)
@@ -68,12 +72,7 @@ class Daemon:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        for name in subprocess.run(
-            ["ip", "netns", "pids", self.name], capture_output=True, text=True, check=False
-        ).stdout.split():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(name), signal.SIGKILL)
-        subprocess.run(["ip", "netns", "del", self.name], check=False)
+        clear(self.name)
 
     def start(self) -> None:
         """Start it; again after ``stop``, with all that it knew."""
@@ -111,6 +110,24 @@ class Daemon:
         """One call of virsh, its output captured."""
         command = ["virsh", "--connect", self.uri, "--quiet", *words]
         return subprocess.run(command, capture_output=True, text=True, check=check, stdin=subprocess.DEVNULL)
+
+
+def clear(name: str) -> None:
+    """End all that runs in a network namespace, and take that away."""
+    pids = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False).stdout
+    for pid in pids.split():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+    subprocess.run(["ip", "netns", "del", name], check=False)
+
+
+def clear_dead() -> None:
+    """Daemons and guests of runs that were killed: their namespaces are named after a process that is no more."""
+    for path in Path("/run/netns").glob(f"{PREFIX}*"):
+        pid = path.name.removeprefix(PREFIX)
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            clear(path.name)
+            shutil.rmtree(Path("/tmp") / f"litelab-libvirtd-{pid}", ignore_errors=True)
 
 
 def _short(path: str) -> str:

@@ -43,6 +43,7 @@ class Guests:
         shutil.copytree(PROJECT / "tests/libvirt/program", self.folder, dirs_exist_ok=True)
         (self.folder / ".lab").symlink_to(PROJECT / ".lab")
         self.env["PYTHONPATH"] = str(PROJECT)
+        self.clear()
         self.pulumi("stack", "select", "--create")
         self.configure()
 
@@ -95,6 +96,15 @@ class Guests:
     def destroy(self, *, check: bool = True) -> subprocess.CompletedProcess[str]:
         return self.pulumi("destroy", "--yes", "--skip-preview", check=check)
 
+    def clear(self) -> None:
+        """What a killed run of the tests left; its libvirtd went with it, so there is nothing to destroy."""
+        if (PROJECT / ".lab/state/.pulumi/stacks/litelab" / f"{self.name}.json").exists():
+            self.pulumi("cancel", "--yes", check=False)
+            self.pulumi("stack", "rm", "--force", "--yes")
+        shutil.rmtree(self.run_folder, ignore_errors=True)
+        for record in Path("/run/litelab-libvirt").glob(f"litelab-{self.name}-*"):
+            record.unlink()
+
     def remove(self) -> None:
         """All of it, also after a killed run."""
         self.pulumi("cancel", "--yes", check=False)
@@ -116,6 +126,22 @@ class Guests:
     def ssh(self, host: str, command: str, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         words = ["ssh", "-F", str(self.run_folder / "ssh_config"), *options, host, command]
         return self.daemon.run(words, capture_output=True, timeout=STEP_S, check=check, stdin=subprocess.DEVNULL)
+
+    def forget(self, kind: str = "") -> None:
+        """Take resources whose type begins so out of the state: as if Pulumi had died before they were in it."""
+        state = self.state()
+        kept = [r for r in state["deployment"].get("resources", []) if not r["type"].startswith(kind)]
+        state["deployment"].update(resources=kept, pending_operations=[])
+        command = ["pulumi", "stack", "import", "--stack", self.name]
+        self.daemon.run(
+            command,
+            input=json.dumps(state),
+            cwd=self.folder,
+            env=self.env,
+            capture_output=True,
+            check=True,
+            timeout=STEP_S,
+        )
 
     def state(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.pulumi("stack", "export").stdout)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-import json
+import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests.lab.lab import wait_for
+from tests.lab.lab import PROJECT, wait_for
 from tests.libvirt.daemon import Daemon
 from tests.libvirt.guests import NOTHING, STEP_S, Guests, blank_disk, end, left_in
+
+DOMAIN = "libvirt:index/domain:Domain"
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.timeout(900)]
 
@@ -118,15 +120,7 @@ class TestKilledRuns:
         if left == "off":
             daemon.virsh("destroy", name)
         lab.pulumi("cancel", "--yes")
-        # As if Pulumi had died before the guest was in its state.
-        state = lab.state()
-        resources = state["deployment"]["resources"]
-        state["deployment"]["resources"] = [r for r in resources if r["type"] != "libvirt:index/domain:Domain"]
-        state["deployment"]["pending_operations"] = []
-        lab.daemon.run(
-            ["pulumi", "stack", "import", "--stack", lab.name], input=json.dumps(state), cwd=lab.folder, env=lab.env,
-            capture_output=True, check=True,
-        )  # fmt: skip
+        lab.forget(DOMAIN)
         process = lab.start_up()
         wait_for("another guest", STEP_S, lambda: _uuid(daemon, name) not in {before, ""} or None)
         end(process, signal.SIGINT)
@@ -138,16 +132,61 @@ class TestKilledRuns:
         lab.wait_for_guest(process)
         end(process, signal.SIGKILL)
         lab.pulumi("cancel", "--yes")
-        state = lab.state()
-        resources = state["deployment"]["resources"]
-        state["deployment"]["resources"] = [r for r in resources if r["type"] != "libvirt:index/domain:Domain"]
-        state["deployment"]["pending_operations"] = []
-        lab.daemon.run(
-            ["pulumi", "stack", "import", "--stack", lab.name], input=json.dumps(state), cwd=lab.folder, env=lab.env,
-            capture_output=True, check=True,
-        )  # fmt: skip
+        lab.forget(DOMAIN)
         lab.destroy()
         assert left_in(daemon) == NOTHING
+
+
+class TestOrphans:
+    """``make orphans`` and ``make orphans REMOVE=1``, which run this script of every kind of hosts."""
+
+    def orphans(self, daemon: Daemon, *options: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [PROJECT / "components/scripts/libvirt/orphans.sh", *options], capture_output=True, text=True, timeout=STEP_S,
+            env={**os.environ, "LIBVIRT_DEFAULT_URI": daemon.uri}, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
+    @pytest.fixture
+    def begun(self, stack: Callable[..., Guests]) -> Guests:
+        """A lab whose guest runs."""
+        lab = stack()
+        process = lab.start_up()
+        lab.wait_for_guest(process)
+        end(process, signal.SIGINT)
+        return lab
+
+    @pytest.mark.usefixtures("begun")
+    def test_what_a_state_knows_is_none_and_stays(self, daemon: Daemon) -> None:
+        before = left_in(daemon)
+        assert self.orphans(daemon, "--remove") == (0, "")
+        assert left_in(daemon) == before
+
+    def test_a_lab_that_no_state_knows_is_named_and_taken_away_when_told_to(
+        self, begun: Guests, daemon: Daemon
+    ) -> None:
+        (pool,) = left_in(daemon)["pools"]
+        begun.forget()
+        code, said = self.orphans(daemon)
+        assert code == 1
+        assert said.startswith(f"lab {pool} of {begun.run_folder}: no state knows it")
+        assert left_in(daemon)["pools"] == [pool]
+        assert self.orphans(daemon, "--remove") == (0, f"lab {pool}: removed\n")
+        assert left_in(daemon) == NOTHING
+        assert not list(Path("/run/litelab-libvirt").glob(f"{pool}.*"))
+        assert self.orphans(daemon) == (0, "")
+
+    def test_one_of_another_checkout_is_named_and_left_alone(self, daemon: Daemon) -> None:
+        xml = daemon.folder / "foreign.xml"
+        xml.write_text("<network><name>litelab-foreign-0a1b2c</name><bridge name='foreign0'/></network>")
+        daemon.virsh("net-define", str(xml))
+        try:
+            code, said = self.orphans(daemon, "--remove")
+            assert code == 1
+            assert "left alone" in said
+            assert left_in(daemon)["networks"] == ["litelab-foreign-0a1b2c"]
+        finally:
+            daemon.virsh("net-undefine", "litelab-foreign-0a1b2c")
 
 
 class TestLibvirtGone:

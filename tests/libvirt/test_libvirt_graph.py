@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pulumi import resource_hooks
 
+from components import steps
 from tests.graph import declared
 from tests.graph.declared import SECRET, Graph, texts
 
@@ -156,6 +158,20 @@ def test_a_moved_image_changes_nothing_in_the_steps(lab: Any, booted: dict[str, 
     before = lab()
     booted["disk"] = "/elsewhere/disk.qcow2"
     assert trigger(before, "disk-host-1") == trigger(lab(), "disk-host-1")
+
+
+@pytest.mark.parametrize(("folder", "is_made_anew"), [("shared", False), ("download", True)])
+def test_a_script_that_only_distributions_share_makes_no_guest_anew(
+    lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, is_made_anew: bool
+) -> None:
+    before = lab()
+    scripts = tmp_path / "changed"
+    shutil.copytree(steps.SCRIPTS, scripts)
+    with next((scripts / folder).glob("*.py")).open("a") as file:
+        file.write("# changed\n")
+    monkeypatch.setattr(steps, "SCRIPTS", scripts)
+    assert ({"keys", "image", "place", "host-1"} <= changed(before, lab())) == is_made_anew
+    assert ({"keys", "image", "place", "host-1"} & changed(before, lab()) != set()) == is_made_anew
 
 
 def test_an_image_by_path_boots_from_its_own_disk(lab: Any) -> None:
