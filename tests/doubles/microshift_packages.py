@@ -10,13 +10,14 @@ from pathlib import Path
 PACKAGES = Path(__file__).resolve().parent / "microshift" / "packages"
 
 
-def debs(target: Path, version: str, kubernetes: str) -> Path:
+def debs(target: Path, version: str, kubernetes: str, architecture: str = "amd64") -> Path:
     """Make ``microshift-debs-x86_64.tgz`` in a folder.
 
     Args:
         target: the folder.
         version: what MicroShift calls itself, in a release's form: ``4.21.0_g29f429c21_4.21.0_okd_scos.ec.15``.
         kubernetes: of which upstream release; one that the host's image has.
+        architecture: as Debian calls it.
     """
     work = target / f"debs-{version}"
     shutil.rmtree(work, ignore_errors=True)
@@ -35,11 +36,11 @@ def debs(target: Path, version: str, kubernetes: str) -> Path:
         (tree / "DEBIAN").mkdir()
         ours = source.name.startswith("microshift")
         (tree / "DEBIAN/control").write_text(
-            f"Package: {source.name}\nVersion: {plain if ours else '1.34.0'}-1\nArchitecture: amd64\nMaintainer: double\nDescription: double of {source.name}\n",
+            f"Package: {source.name}\nVersion: {plain if ours else '1.34.0'}-1\nArchitecture: {architecture}\nMaintainer: double\nDescription: double of {source.name}\n",
             encoding="utf-8",
         )
         subprocess.run(
-            ["dpkg-deb", "--root-owner-group", "-Zgzip", "-b", str(tree), str(out / f"{source.name}_{plain if ours else '1.34.0'}-1_amd64.deb")],
+            ["dpkg-deb", "--root-owner-group", "-Zgzip", "-b", str(tree), str(out / f"{source.name}_{plain if ours else '1.34.0'}-1_{architecture}.deb")],
             check=True, capture_output=True, timeout=60,
         )  # fmt: skip
     (out / "dependencies.txt").write_text("CRIO_VERSION=1.34\n", encoding="utf-8")

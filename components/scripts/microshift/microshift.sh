@@ -51,6 +51,13 @@ unpacked() { # unpacked ARTIFACT: the archive's folder
   tar -xzf "$(artifact "$1")" -C "$PACKAGES" || die "the artifact $1 is no gzipped tar. Name the release's archive in the lab's file (artifacts: {$1: PATH-OR-ADDRESS})."
 }
 
+for_here() { # for_here PACKAGE ARCHITECTURE
+  case $2 in
+  all | "$(dpkg --print-architecture)") ;;
+  *) die "the package $1 in the artifact debs is for another processor ($2) than this host's ($(dpkg --print-architecture)), or no package. Name the archive of this one in the lab's file (artifacts: {debs: PATH-OR-ADDRESS})." ;;
+  esac
+}
+
 # minimal_of: of package files by name on standard input, those that a lab gets.
 minimal_of() { if [ "$ADDONS" = vendor ]; then cat; else grep -vE "/microshift-($EXTRAS)" || true; fi; }
 
@@ -74,10 +81,15 @@ vendor_list() { # vendor_list NAME ADDRESS
 }
 
 install_debs() {
-  local files plugins
+  local files file plugins
   unpacked debs
   mapfile -t files < <(find "$PACKAGES" -name '*.deb' | minimal_of | sort)
   [ "${#files[@]}" -gt 0 ] || die "the artifact debs has no Debian package in it."
+  for file in "${files[@]}"; do
+    for_here "$(basename "$file")" "$(dpkg-deb -f "$file" Architecture 2>&1 || true)"
+  done
+  # A host that went down in the middle of an installation takes no other before.
+  packages "finish what dpkg had begun" 300 dpkg --configure -a
   command -v crio >/dev/null || grep -qE '/cri-o[_-]' <<<"${files[*]}" || from_vendor
   packages "install MicroShift's packages" 600 apt-get -o DPkg::Lock::Timeout=120 install -y -q --no-install-recommends --allow-downgrades "${files[@]}"
   # CRI-O's own networks would come before MicroShift's.
@@ -202,6 +214,18 @@ configure() {
   new=$(
     printf 'node:\n  hostnameOverride: %s\n  nodeIP: %s\napiServer:\n  subjectAltNames:\n  - %s\n' "$NODE" "$ADDRESS" "$ADDRESS"
     [ "$ADDONS" = vendor ] || printf 'ingress:\n  status: Removed\nstorage:\n  driver: none\n  optionalCsiComponents:\n  - none\ntelemetry:\n  status: Disabled\n'
+    # The disk and the swap are the machine's own: how full they are says nothing about the lab.
+    ! is_container || cat <<'YAML'
+kubelet:
+  evictionHard:
+    memory.available: 100Mi
+    nodefs.available: 1%
+    nodefs.inodesFree: 1%
+    imagefs.available: 1%
+  imageGCHighThresholdPercent: 100
+  imageGCLowThresholdPercent: 99
+  failSwapOn: false
+YAML
   )
   [ "$(cat "$CONFIG" 2>/dev/null)" != "$new" ] || return 1
   mkdir -p "$(dirname "$CONFIG")"
