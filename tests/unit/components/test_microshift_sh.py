@@ -11,6 +11,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from components.steps import SCRIPTS
 from tests.unit.components.onhost import NEEDS_ROOT, on_host
@@ -182,3 +183,18 @@ printf 'bash\\ncri-o\\n' >"$DIR/installed"
 forget_brought; cat "$DIR/asked"
 """
         assert self.run(tmp_path, script).stdout == "--purge cri-o\n"
+
+
+@pytest.mark.parametrize(("host", "shares_a_disk"), [("true", True), ("false", False)], ids=["container", "machine"])
+@pytest.mark.parametrize("addons", ["minimal", "vendor"])
+def test_the_configuration_names_the_lab_and_a_shared_disk_evicts_nobody(
+    tmp_path: Path, addons: str, host: str, shares_a_disk: bool
+) -> None:
+    script = f'is_container() {{ {host}; }}; CONFIG="$DIR/config.yaml" NODE=host-1 ADDRESS=10.9.8.7 ADDONS={addons}; configure && ! configure'
+    done = on_host(script, "shared/step.sh", "microshift/microshift.sh", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    config = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    assert config["node"] == {"hostnameOverride": "host-1", "nodeIP": "10.9.8.7"}
+    assert config["apiServer"] == {"subjectAltNames": ["10.9.8.7"]}
+    assert (config.get("telemetry") == {"status": "Disabled"}) == (addons == "minimal")
+    assert (config.get("kubelet", {}).get("evictionHard", {}).get("nodefs.available") == "1%") == shares_a_disk
