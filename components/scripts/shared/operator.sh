@@ -25,6 +25,13 @@ PATIENCE=$(cat "$RUN/patience" 2>/dev/null || echo 1)
 # on HOST COMMAND: a command that root runs on a host; its standard input is the caller's.
 on() { ssh -F "$RUN/ssh_config" "$1" "$(by_root "$RUN/ssh_config" "$1" "$2")"; }
 
+# cut_short HOST TEXT: why something could not be copied: a full disk, say; or nobody is there any more.
+cut_short() {
+  timeout 30 ssh -F "$RUN/ssh_config" -o ConnectTimeout=10 "$1" true </dev/null >/dev/null 2>&1 ||
+    die "$1" "it does not answer over ssh. If it is starting again, wait for it and run the same command again. A host of kind nspawn does not come back from a restart: 'make destroy' and the same command make it anew."
+  die "$1" "$2 ended early. 'make ssh HOST=$1 CMD=\"df -h /\"' shows whether its disk is full; run the same command again to go on."
+}
+
 # bounded_on SECONDS HOST COMMAND: as on, ended when it takes too long.
 bounded_on() {
   local limit=$(($1 * PATIENCE)) host=$2 code=0

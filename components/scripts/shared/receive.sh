@@ -8,8 +8,9 @@ incoming=$BASE/incoming
 rm -rf "$incoming"
 mkdir -p "$incoming" "$BASE/files" "$BASE/images"
 if ! tar -xf - -C "$incoming"; then
+  left=$(df -h --output=avail,target "$incoming" | tail -n 1)
   rm -rf "$incoming"
-  die "the files did not arrive whole. 'df -h /' says: $(df -h --output=avail,target / | tail -n 1)"
+  die "the files did not arrive whole. Free where they go ('df -h $BASE'): $left"
 fi
 # While the list is not there, a killed step leaves nothing that looks whole.
 rm -f "$BASE/list"

@@ -8,7 +8,7 @@ HOST=${2:?usage: stage.sh create|delete HOST}
 
 scripts() {
   tar -C "$here" --owner=0 --group=0 -cf - . |
-    on "$HOST" "mkdir -p $ON_HOST/scripts && tar -xf - -C $ON_HOST/scripts" || die "$HOST" "copying scripts ended early. 'make ssh HOST=$HOST CMD=\"df -h /\"' shows whether its disk is full; run the same command again to go on."
+    on "$HOST" "mkdir -p $ON_HOST/scripts && tar -xf - -C $ON_HOST/scripts" || cut_short "$HOST" "copying scripts"
 }
 
 # What the host's list lacks of ours; a file counts as there only when the list says so.
@@ -29,7 +29,7 @@ files() {
   cp "$list" "$folder/list.new"
   if [ "$missing" -gt 0 ] || ! on "$HOST" "cmp -s - $ON_HOST/list" <"$list"; then
     tar -C "$folder" --owner=0 --group=0 -chf - list.new files images | on "$HOST" "$ON_HOST/scripts/receive.sh" ||
-      die "$HOST" "copying $missing files ended early. 'make ssh HOST=$HOST CMD=\"df -h /\"' shows whether its disk is full; run the same command again to go on."
+      cut_short "$HOST" "copying $missing files"
   fi
 }
 
