@@ -56,7 +56,7 @@ def vendor(part: str, folder: Path) -> Vendor:
         del settings["controllerRunsWorkloads"]
         # dpkg locks as fcntl(2) does, which flock(1) is no match for.
         held = """perl -e 'open F, ">>", "/var/lib/dpkg/lock-frontend"; fcntl(F, 6, pack("s s l! l! i", 1, 0, 0, 0, 0)) or die $!; sleep 10'"""
-        installs = "dpkg"
+        installs = "apt-get"
     lab = FaultLab(f"fault-{part}", settings, {**env, "LITELAB_CACHE": str(cache)}, f"{part}-lab")
     return Vendor(part, lab, installs, held)
 
