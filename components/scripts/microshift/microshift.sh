@@ -51,6 +51,17 @@ unpacked() { # unpacked ARTIFACT: the archive's folder
   tar -xzf "$(artifact "$1")" -C "$PACKAGES" || die "the artifact $1 is no gzipped tar. Name the release's archive in the lab's file (artifacts: {$1: PATH-OR-ADDRESS})."
 }
 
+# finish_dpkg: a host that went down in the middle of an installation takes no other before. Unlike apt-get, dpkg waits for no lock.
+finish_dpkg() {
+  local limit=${DPKG_S:-120} deadline last
+  deadline=$((SECONDS + limit))
+  until last=$(DEBIAN_FRONTEND=noninteractive timeout -k 5 300 dpkg --configure -a 2>&1 </dev/null); do
+    [[ $last == *lock* ]] || die "dpkg could not finish what it had begun: $(one_line "$last"). 'dpkg --audit' on the host says more; mend it, then run the same command again."
+    [ "$SECONDS" -lt "$deadline" ] || die "waited $limit s for another program to give back dpkg's lock: $(one_line "$last"). 'ps aux | grep -E \"apt|dpkg\"' on the host shows it; run the same command again when it has ended."
+    sleep 1
+  done
+}
+
 for_here() { # for_here PACKAGE ARCHITECTURE
   case $2 in
   all | "$(dpkg --print-architecture)") ;;
@@ -88,8 +99,7 @@ install_debs() {
   for file in "${files[@]}"; do
     for_here "$(basename "$file")" "$(dpkg-deb -f "$file" Architecture 2>&1 || true)"
   done
-  # A host that went down in the middle of an installation takes no other before.
-  packages "finish what dpkg had begun" 300 dpkg --configure -a
+  finish_dpkg
   command -v crio >/dev/null || grep -qE '/cri-o[_-]' <<<"${files[*]}" || from_vendor
   packages "install MicroShift's packages" 600 apt-get -o DPkg::Lock::Timeout=120 install -y -q --no-install-recommends --allow-downgrades "${files[@]}"
   # CRI-O's own networks would come before MicroShift's.

@@ -198,3 +198,29 @@ def test_the_configuration_names_the_lab_and_a_shared_disk_evicts_nobody(
     assert config["apiServer"] == {"subjectAltNames": ["10.9.8.7"]}
     assert (config.get("telemetry") == {"status": "Disabled"}) == (addons == "minimal")
     assert (config.get("kubelet", {}).get("evictionHard", {}).get("nodefs.available") == "1%") == shares_a_disk
+
+
+LOCKED = "echo 'dpkg: error: dpkg frontend lock was locked by another process with pid 76' >&2; exit 2"
+
+
+class TestInterruptedDpkg:
+    def run(self, folder: Path, dpkg: str) -> subprocess.CompletedProcess[str]:
+        programs = {"dpkg": f'echo x >>"$DIR/asked"; {dpkg}', "sleep": "exec /bin/sleep 0.1"}
+        return on_host(
+            "DPKG_S=2 finish_dpkg", "shared/step.sh", "microshift/microshift.sh", folder=folder, programs=programs
+        )
+
+    def test_a_lock_that_somebody_holds_is_waited_for(self, tmp_path: Path) -> None:
+        done = self.run(tmp_path, f'[ "$(wc -l <"$DIR/asked")" -ge 3 ] || {{ {LOCKED}; }}')
+        assert (done.returncode, (tmp_path / "asked").read_text()) == (0, "x\nx\nx\n"), done.stderr
+
+    def test_one_that_is_never_given_back_ends_with_how_to_find_who_has_it(self, tmp_path: Path) -> None:
+        done = self.run(tmp_path, LOCKED)
+        assert done.returncode == 1
+        assert "waited 2 s for another program to give back dpkg's lock" in done.stderr
+        assert "locked by another process with pid 76" in done.stderr
+
+    def test_what_else_dpkg_says_is_said_at_once(self, tmp_path: Path) -> None:
+        done = self.run(tmp_path, "echo 'dpkg: error processing package x' >&2; exit 1")
+        assert (done.returncode, (tmp_path / "asked").read_text()) == (1, "x\n")
+        assert "error processing package x" in done.stderr
