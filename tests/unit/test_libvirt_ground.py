@@ -23,6 +23,8 @@ def _a_machine_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ground, "TUN", Path(__file__))
     monkeypatch.setattr(ground, "available_mib", lambda: ground.MEMORY_MIB)
     monkeypatch.setattr(packages, "missing", lambda _wanted: [])
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("YES", "1")
 
 
 def test_nothing_hinders_where_all_is_there() -> None:
@@ -56,6 +58,12 @@ def test_packages_that_apt_does_not_bring_are_named(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(subprocess, "run", apt)
     said = ground.hindrance()
     assert "qemu-system-x86: E: Unable to locate package qemu" in said
+
+
+def test_nobody_is_asked_for_packages_in_the_middle_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "missing", lambda _wanted: ["qemu-system-x86"])
+    monkeypatch.delenv("YES")
+    assert "YES=1" in ground.hindrance()
 
 
 def test_packages_that_set_up_will_bring_are_no_hindrance(monkeypatch: pytest.MonkeyPatch) -> None:
