@@ -107,4 +107,4 @@ class TestUpgrade:
 class TestReset:
     def test_a_host_that_lives_on_has_nothing_left(self, lab: LabStack) -> None:
         for host in ("host-2", "host-1"):
-            common.reset_leaves_nothing(lab, "k3s", host, "/etc/rancher", "/usr/local/bin/k3s")
+            common.reset_leaves_nothing(lab, "k3s", host, "/etc/rancher", "/usr/local/bin/k3s", "/var/log/pods")

@@ -16,7 +16,8 @@ done
 rm -f /etc/systemd/system/k0scontroller.service /etc/systemd/system/k0sworker.service "$K0S"
 systemctl daemon-reload
 find "$DATA" -mindepth 1 -delete 2>/dev/null || true
-rm -rf /etc/k0s /run/k0s /etc/cni /opt/cni /var/lib/cni
+find /var/lib/kubelet -mindepth 1 -delete 2>/dev/null || true
+rm -rf /etc/k0s /run/k0s /etc/cni /opt/cni /var/lib/cni /var/log/pods /var/log/containers
 restore_os
 rm -f /var/lib/litelab/steps.jsonl /run/litelab/k0s-token-*
 rm -rf /opt/litelab/k0s

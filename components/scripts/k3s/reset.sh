@@ -10,7 +10,7 @@ done
 systemctl disable -q --now k3s k3s-agent 2>/dev/null || true
 rm -f /etc/systemd/system/k3s.service* /etc/systemd/system/k3s-agent.service* /usr/local/bin/k3s /usr/local/bin/k3s-*.sh
 systemctl daemon-reload
-rm -rf /etc/rancher /var/lib/rancher/k3s /run/k3s /run/flannel /var/lib/cni /etc/cni
+rm -rf /etc/rancher /var/lib/rancher/k3s /run/k3s /run/flannel /var/lib/cni /etc/cni /var/log/pods /var/log/containers
 find /var/lib/kubelet -mindepth 1 -delete 2>/dev/null || true
 restore_os
 rm -f /var/lib/litelab/steps.jsonl /run/litelab/k3s-token-*
