@@ -141,3 +141,5 @@ class TestReset:
     def test_a_host_that_lives_on_has_nothing_left(self, lab: LabStack) -> None:
         for host in ("host-2", "host-1"):
             common.reset_leaves_nothing(lab, "k0s", host, "/etc/k0s", "/usr/local/bin/k0s", "/run/k0s", "/var/log/pods")
+            # kube-router's, to the other hosts' pods.
+            assert lab.ssh(host, "ip route show proto 17").stdout == ""

@@ -9,6 +9,8 @@ systemctl disable -q --now k0scontroller k0sworker 2>/dev/null || true
 pkill -KILL -f "^$DATA/bin/" 2>/dev/null || true
 awk '$5 ~ "^/(run/k0s|var/lib/k0s/.|run/netns)/" { print $5 }' /proc/self/mountinfo | sort -r | xargs -r umount -l 2>/dev/null || true
 for link in kube-bridge kube-dummy-if dummy0; do ip link del "$link" 2>/dev/null || true; done
+# kube-router's, to the pods of hosts that are neighbours now: they would be in the way of the next cluster's.
+ip -4 route flush proto 17 2>/dev/null || true
 for namespace in $(ip netns list 2>/dev/null | awk '/^cni-/ { print $1 }'); do ip netns del "$namespace" 2>/dev/null || true; done
 for table in nat filter mangle; do
   iptables-save -t "$table" 2>/dev/null | grep -vE 'KUBE-|CNI-' | iptables-restore -T "$table" 2>/dev/null || true
