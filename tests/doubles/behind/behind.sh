@@ -4,6 +4,8 @@
 # shellcheck disable=SC2034,SC2154 # set here for the caller, or by it
 
 DOUBLE=/usr/share/litelab-double
+# A unit has no home, and kubectl would keep its cache in /.kube.
+export KUBECACHEDIR=/run/litelab-double/kubecache
 NODE=$(hostname)
 COREDNS_IMAGE=docker.io/litelab/coredns:1.14.1
 

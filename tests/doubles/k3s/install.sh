@@ -50,7 +50,7 @@ cat >/usr/local/bin/$name-uninstall.sh <<SCRIPT
 systemctl disable $name 2>/dev/null
 rm -f /etc/systemd/system/$name.service /usr/local/bin/k3s /usr/local/bin/k3s-killall.sh /usr/local/bin/$name-uninstall.sh
 systemctl daemon-reload
-rm -rf /etc/rancher/k3s /run/k3s /run/flannel /var/lib/rancher/k3s
+rm -rf /etc/rancher/k3s /run/k3s /run/flannel /var/lib/rancher/k3s /run/litelab-double
 SCRIPT
 chmod 755 /usr/local/bin/k3s-killall.sh /usr/local/bin/$name-uninstall.sh
 systemctl daemon-reload
