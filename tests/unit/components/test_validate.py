@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -88,7 +89,10 @@ def test_good_hosts_are_taken_with_their_facts(hosts: Hosts) -> None:
 def test_a_clock_that_is_40_s_off_is_refused_with_how_far_it_is(hosts: Hosts, off_s: int) -> None:
     hosts.clock_is_off("host-2", off_s)
     told = hosts.refused()
-    assert f"host host-2: its clock is {off_s:+} s" in told or f"host host-2: its clock is {off_s - 1:+} s" in told
+    found = re.search(r"host host-2: its clock is ([+-]\d+) s", told)
+    assert found, told
+    # Whole seconds, known to half the round trip, which a busy machine makes long.
+    assert abs(int(found[1]) - off_s) <= 5
     assert "set-ntp true" in told
 
 
