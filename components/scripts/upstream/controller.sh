@@ -55,7 +55,8 @@ create() {
   start_unit etcd 60
   start_unit kube-apiserver 90
   export KUBECONFIG=$KUBE/admin.conf
-  systemctl restart kube-controller-manager kube-scheduler
+  # One that runs from an earlier try ends by itself as its API server is restarted, and then the job to restart it fails.
+  wait_for "the controller manager and the scheduler to start" 30 kube-controller-manager systemctl restart kube-controller-manager kube-scheduler
   wait_for "the API server to be ready" 90 kube-apiserver kubectl get --raw '/readyz?verbose=false'
   wait_for "the bootstrap roles" 60 kube-apiserver kubectl get clusterrole system:node-proxier -o name
   sed -e "s|@DNS@|$DNS_ADDRESS|; s|@COREDNS@|$COREDNS_IMAGE|; s|@FORWARD@|$([ "$INTERNET" = true ] && echo 'forward . /etc/resolv.conf' || true)|" \
