@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -82,7 +83,7 @@ class TestWaits:
     def test_a_wait_on_a_unit_that_systemd_has_given_up_does_not_go_on(self) -> None:
         done = on_host("systemctl() { echo failed; }; wait_for 'the node to be Ready' 50 kubelet false")
         assert done.returncode == 1
-        assert "waited 0 s for the node to be Ready" in done.stderr
+        assert re.search(r"waited [0-9] s for the node to be Ready", done.stderr)
         assert "kubelet is failed" in done.stderr
 
     def test_a_unit_that_does_not_start_is_named_with_its_journal(self) -> None:
