@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.running import processes
 from tests.lab import k0slabs, k3slabs
 from tests.lab.installed import Release
 from tests.lab.lab import PROJECT, LabStack, wait_for
@@ -179,13 +180,29 @@ class TestJoin:
         assert case.ready() == case.nodes
 
 
+def die(lab: LabStack, host: str) -> None:
+    """All that a host is ends at once, as without power."""
+    marks = (f"/{lab.names['LAB_ID']}/{host}", f"litelab-{lab.names['LAB_ID']}-{host}.service")
+
+    def dead() -> bool | None:
+        alive = [p for p in processes() if any(mark in p.cgroup for mark in marks)]
+        for process in alive:
+            process.signal(signal.SIGKILL)
+        return not alive or None
+
+    wait_for(f"{host} to be dead", 30, dead)
+
+
 class TestAfterwards:
     def test_a_worker_that_dies_is_made_anew_and_joins_under_its_name(self, case: Case) -> None:
         before = case.lab.get("node", "host-2")["metadata"]["uid"]
-        os.kill(int(case.lab.machine_ids()["host-2"]), signal.SIGKILL)
+        die(case.lab, "host-2")
         wait_for("the node to be lost", 180, lambda: "host-2" not in case.ready() or None)
         resources = json.loads(case.lab.pulumi("stack", "export").stdout)["deployment"]["resources"]
         (urn,) = [r["urn"] for r in resources if r["urn"].endswith("::host-2")]
+        refused = case.lab.pulumi("up", "--yes", "--skip-preview", "--replace", urn, check=False, timeout=1200)
+        assert "LITELAB_GONE=host-2" in refused.stdout
+        case.lab.env["LITELAB_GONE"] = "host-2"
         case.lab.pulumi("up", "--yes", "--skip-preview", "--replace", urn, timeout=1200)
         assert case.ready() == case.nodes
         assert case.lab.get("node", "host-2")["metadata"]["uid"] != before
