@@ -133,7 +133,7 @@ class InstalledCluster(pulumi.ComponentResource):
         super().__init__(kind, name, None, opts)
         self._traits, self._args, self._hosts = traits, args, hosts
         self._scripts: Scripts = publish(
-            traits.part, pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run(), shared=True
+            traits.part, pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run(), also=("download", "shared")
         )
         wanted = release(args)
         self.version = wanted.version
@@ -181,7 +181,7 @@ class InstalledCluster(pulumi.ComponentResource):
             triggers=[fetched.stdout.apply(lambda text: json.loads(text)["list"])],
             opts=self._after(*joined),
         )
-        self.ready = remote_step(
+        verified = self.ready = remote_step(
             "verify",
             first,
             self._scripts,
@@ -191,9 +191,7 @@ class InstalledCluster(pulumi.ComponentResource):
             opts=self._after(brought),
         )
         self.proof = fetched.stdout.apply(lambda text: json.loads(text)["files"])
-        self.kubeconfig = pulumi.Output.secret(
-            pulumi.Output.all(self.ready.stdout, brought.stdout).apply(lambda x: str(x[0]))
-        )
+        self.kubeconfig = pulumi.Output.secret(verified.stdout.apply(str))
         self.register_outputs({"kubeconfig": self.kubeconfig, "version": self.version})
 
     def _staged(self, steps: Mapping[str, pulumi.Resource]) -> Mapping[str, pulumi.Resource]:

@@ -52,7 +52,7 @@ class Site(pulumi.ComponentResource):
         self, name: str, args: LabSettings, hosts: list[Host], opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("litelab:site:Site", name, None, opts)
-        scripts = publish("site", pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run(), shared=True)
+        scripts = publish("site", pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run(), also=("shared",))
         ca = authority(args.ca)
         form = _form(args)
         self.hosts = []

@@ -26,8 +26,6 @@ PROJECT = Path(__file__).resolve().parent.parent
 SCRIPTS = PROJECT / "components" / "scripts"
 SITE = PROJECT / ".lab" / "site.yaml"
 """What all labs of the checkout share."""
-SHARED = ("download", "shared")
-"""Folders of scripts that distributions have in common."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +53,12 @@ def run_folder(stack: str) -> Path:
     return Path(".lab") / "run" / stack
 
 
-def publish(part: str, stack: str, *, dry_run: bool, shared: bool = False, also: Sequence[str] = ()) -> Scripts:
+def publish(part: str, stack: str, *, dry_run: bool, also: Sequence[str] = ()) -> Scripts:
     """Copy a part's scripts into the stack's run folder, unless that very content is there; a preview copies nothing.
 
-    With ``shared``, those that distributions have in common come too; with ``also``, those of further folders. The part's own win.
+    Those of the folders in ``also``, which several parts have in common, come too; the part's own win.
     """
-    sources = [SCRIPTS / name for name in (*also, *(SHARED if shared else ()), part)]
+    sources = [SCRIPTS / name for name in (*also, part)]
     digest = digest_of(*sources)
     folder = run_folder(stack) / f"{part}-{digest}"
     target = PROJECT / folder

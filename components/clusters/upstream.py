@@ -70,7 +70,7 @@ class UpstreamCluster(pulumi.ComponentResource):
     ) -> None:
         super().__init__("litelab:clusters:UpstreamCluster", name, None, opts)
         stack = pulumi.get_stack()
-        scripts = publish("upstream", stack, dry_run=pulumi.runtime.is_dry_run(), shared=True)
+        scripts = publish("upstream", stack, dry_run=pulumi.runtime.is_dry_run(), also=("shared",))
         controller = hosts[0]
         self.version = VERSION
         self.nodes = [h.name for h in hosts]
