@@ -28,8 +28,7 @@ create() {
   read_input
   IFS= read -r token
   # Staged anew since the host was prepared, perhaps.
-  [ -e "$RUNNING" ] || put_program k0s "$K0S"
-  put_images
+  put_staged k0s "$K0S"
   first=${CONTROLLER_ADDRESSES%%,*}
   reach "the first controller's API" "$first" 6443 60
   mkdir -p "$(dirname "$TOKEN")"

@@ -7,7 +7,5 @@ set -euo pipefail
 prepare_os
 # k0s is static: it knows localhost from /etc/hosts alone.
 grep -qE '^127\.0\.0\.1[[:space:]]+(.*[[:space:]])?localhost([[:space:]]|$)' /etc/hosts || echo '127.0.0.1 localhost' >>/etc/hosts
-# A host that runs another version already is the upgrade's business.
-[ -e "$RUNNING" ] || put_program k0s "$K0S"
-put_images
+put_staged k0s "$K0S"
 step_done prepare

@@ -22,8 +22,7 @@ create() {
   read_input
   IFS= read -r token
   # Staged anew since the host was prepared, perhaps.
-  [ -e "$RUNNING" ] || put_program k3s "$K3S"
-  put_images
+  put_staged k3s "$K3S"
   [ "$ROLE" = worker ] || kind=server
   reach "the first controller's API" "${CONTROLLER_ADDRESSES%%,*}" 6443 60
   configure "$kind"

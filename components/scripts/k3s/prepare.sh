@@ -5,7 +5,5 @@ set -euo pipefail
 . "$(dirname "$0")/k3s.sh"
 
 prepare_os
-# A host that runs another version already is the upgrade's business.
-[ -e "$RUNNING" ] || put_program k3s "$K3S"
-put_images
+put_staged k3s "$K3S"
 step_done prepare

@@ -112,6 +112,13 @@ put_program() {
   }
 }
 
+# put_staged NAME TARGET: the program, unless a version runs here already, which is the upgrade's business; and the images, by the
+# distribution's put_images.
+put_staged() {
+  [ -e "$RUNNING" ] || put_program "$1" "$2"
+  put_images
+}
+
 # What this host has been brought to, written when it runs.
 RUNNING=$BASE/running
 mark_running() {
