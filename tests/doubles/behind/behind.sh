@@ -7,6 +7,17 @@ DOUBLE=/usr/share/litelab-double
 # A unit has no home, and kubectl would keep its cache in /.kube.
 export KUBECACHEDIR=/run/litelab-double/kubecache
 NODE=$(hostname)
+
+# within SECONDS COMMAND...: waits until it succeeds; 1 when the time is up.
+within() {
+  local deadline=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    [ "$SECONDS" -lt "$deadline" ] || return 1
+    sleep 0.2
+  done
+}
+
 COREDNS_IMAGE=docker.io/litelab/coredns:1.14.1
 
 default_address() { ip -o -4 addr show scope global | awk '$2 !~ /^(cni|flannel|veth)/ { sub(/\/.*/, "", $4); print $4; exit }'; }

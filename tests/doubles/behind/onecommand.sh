@@ -48,9 +48,8 @@ control_plane() {
 }
 
 # addons DNS_IMAGE: what tokens and nodes may, and DNS.
-addons() {
-  until sed "s|@DNS@|$DNS_ADDRESS|; s|@IMAGE@|$1|" "$DOUBLE/addons.yaml" | kubectl apply --server-side -f - >/dev/null 2>&1; do sleep 0.5; done
-}
+addons() { within 120 apply_addons "$1" || fatal "the add-ons could not be applied"; }
+apply_addons() { sed "s|@DNS@|$DNS_ADDRESS|; s|@IMAGE@|$1|" "$DOUBLE/addons.yaml" | kubectl apply --server-side -f -; }
 
 # start_runtime CONFIG STATE CNI_CONF CNI_BIN LOG IMAGES...: containerd, with the images that there are.
 start_runtime() {
@@ -60,7 +59,7 @@ start_runtime() {
   containerd_config "$SOCKET" "$2" "$3" "$4" >"$1"
   # What outlives the double, as shims outlive the real one, is shims alone.
   PATH=$DOUBLE/upstream/bin:$PATH "$DOUBLE/upstream/bin/containerd" --config "$config" >>"$5" 2>&1 &
-  until ctr version >/dev/null 2>&1; do sleep 0.1; done
+  within 120 ctr version || fatal "containerd does not answer"
   for tar in "${@:6}"; do
     [ ! -e "$tar" ] || ctr images import "$tar" >/dev/null || fatal "failed to import $tar"
   done
@@ -71,6 +70,7 @@ start_node() {
   kubelet_config "$DNS_ADDRESS" "$3" "$SOCKET" | sed '/^tlsCertFile\|^tlsPrivateKeyFile/d' >"$1/kubelet.yaml"
   proxy_config "$2" "$POD_CIDR" >"$1/proxy.yaml"
   "$links/kubelet" --config="$1/kubelet.yaml" --kubeconfig="$2" --hostname-override="$NODE" --node-ip="$ADDRESS" "${@:6}" &
+  # Without limit, as the real ones: a token that is refused is tried for ever.
   until [ -s "$2" ]; do sleep 0.2; done
   "$links/kube-proxy" --config="$1/proxy.yaml" --hostname-override="$NODE" &
   network "$5" "$2" "$4" "$POD_CIDR" &
