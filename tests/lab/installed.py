@@ -34,6 +34,14 @@ def ask_for(lab: LabStack, version: str, artifacts: str) -> None:
     lab.pulumi("config", "set", "litelab:artifacts", artifacts)
 
 
+def refuses_a_downgrade(lab: LabStack, version: str, artifacts: str) -> None:
+    """An earlier release in the lab's file is an error with its reason."""
+    ask_for(lab, version, artifacts)
+    refused = lab.pulumi("up", "--yes", "--skip-preview", check=False)
+    assert refused.returncode != 0
+    assert "a cluster is never downgraded" in refused.stdout
+
+
 def times_run(lab: LabStack, steps: Iterable[str]) -> list[int]:
     """How often each of these steps has ended, on all hosts together."""
     ended = [step for of_host in steps_of(lab, HOSTS).values() for step in of_host]

@@ -10,7 +10,6 @@ import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,9 +17,9 @@ import pytest
 from tests.contract.cases import inventory
 from tests.contract.conftest import USER
 from tests.contract.hostsonly import HostsStack
-from tests.doubles.hostimage import DOUBLES, double_cache
+from tests.lab import k3slabs
 from tests.lab.distributions import UP_S
-from tests.lab.lab import PROJECT, LabStack, environment
+from tests.lab.lab import PROJECT, LabStack
 
 pytestmark = [
     pytest.mark.lab,
@@ -29,18 +28,15 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="nspawn hosts are made by root"),
 ]
 
-VERSION = "v1.34.4+k3s1"
-INSTALL = DOUBLES / "k3s" / "install.sh"
-
 
 @dataclass(frozen=True)
 class Living:
-    """A host that lives on, what was on it before the lab, and the lab."""
+    """A host that lives on, what was on it before the lab, the lab, and one of K3s that is never brought up: its settings are taken."""
 
     ground: HostsStack
     before: dict[str, Any]
     lab: LabStack
-    folder: Path
+    k3s: LabStack
 
     def become(self, distribution: str) -> None:
         """Change the stack's settings to another distribution."""
@@ -48,21 +44,9 @@ class Living:
             for key in ("distribution", "version", "artifacts", "images"):
                 self.lab.pulumi("config", "rm", f"litelab:{key}")
             return
-        binary = self.folder / "k3s"
-        binary.write_text((DOUBLES / "k3s" / "k3s").read_text().replace("@VERSION@", VERSION))
-        binary.chmod(0o755)
-        digest = subprocess.run(["sha256sum", str(INSTALL)], capture_output=True, text=True, check=True).stdout[:64]
-        images = Path(self.lab.env["LITELAB_CACHE"]) / "artifacts/upstream/images"
         settings = {
             "distribution": "k3s",
-            "version": VERSION,
-            "artifacts": json.dumps({"k3s": str(binary), "install": {"source": str(INSTALL), "sha256": digest}}),
-            "images": json.dumps(
-                [
-                    {"source": str(images / "pause.tar"), "as": "docker.io/rancher/mirrored-pause:3.6"},
-                    {"source": str(images / "coredns.tar"), "as": "docker.io/rancher/mirrored-coredns-coredns:1.13.1"},
-                ]
-            ),
+            **{key: self.k3s.settings[key] for key in ("version", "artifacts", "images")},
         }
         words = [w for key, value in settings.items() for w in ("--plaintext", f"litelab:{key}={value}")]
         self.lab.pulumi("config", "set-all", *words)
@@ -76,8 +60,9 @@ class Living:
 
 @pytest.fixture(scope="module")
 def living(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Living]:
-    cache = Path(environment()["LITELAB_CACHE"])
-    env = {**environment(), "LITELAB_CACHE": str(double_cache(cache, tmp_path_factory.mktemp("cache"), "k3s"))}
+    vendor = k3slabs.find_vendor(tmp_path_factory.mktemp("k3s"))
+    k3s = k3slabs.lab_of(vendor, "never-up", tmp_path_factory.mktemp("cache"))
+    env = k3s.env
     hosts = {"kind": "nspawn", "cpus": 1, "memoryMib": 1536}
     ground = HostsStack("change-ground", hosts, ("controller",), {**env, "PYTHONPATH": str(PROJECT)})
     try:
@@ -99,7 +84,7 @@ def living(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Living]:
         }
         before = inventory(ground, ("host-1",))
         with LabStack("test-change", settings, env).standing(UP_S) as lab:
-            yield Living(ground, before, lab, tmp_path_factory.mktemp("k3s"))
+            yield Living(ground, before, lab, k3s)
     finally:
         ground.close()
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab import distributions as common
-from tests.lab.installed import ask_for, times_run
+from tests.lab.installed import ask_for, refuses_a_downgrade, times_run
 from tests.lab.k0slabs import Vendor, artifacts, find_vendor, lab_of
 from tests.lab.lab import LabStack
 
@@ -131,10 +131,7 @@ class TestUpgrade:
     def test_a_downgrade_is_refused_with_the_reason(self, lab: LabStack, vendor: Vendor) -> None:
         if vendor.next is None:
             pytest.skip("no later release is given (LITELAB_K0S_NEXT)")
-        ask_for(lab, vendor.first.version, artifacts(vendor.first))
-        refused = lab.pulumi("up", "--yes", "--skip-preview", check=False)
-        assert refused.returncode != 0
-        assert "a cluster is never downgraded" in refused.stdout
+        refuses_a_downgrade(lab, vendor.first.version, artifacts(vendor.first))
 
 
 class TestReset:
