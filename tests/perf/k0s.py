@@ -26,28 +26,15 @@ from typing import Any
 import yaml
 
 from tests.perf.hosts import hosts_program
-from tests.perf.rounds import FOLDER, Figures, environment, interleave, pulumi, run, stack_of_its_own, timed
+from tests.perf.rounds import FOLDER, PERF, Figures, environment, interleave, pulumi, run, stack_of_its_own, timed
 from tools.setup import places
 
 HOSTS_STACK, STACK = "perf-k0s-hosts", "perf-k0s"
 NAMES = ("host-1", "host-2", "host-3")
 START_APART_S = 1.0
 READY_S = 600
-CLEAN = """
-systemctl disable -q --now k0scontroller k0sworker 2>/dev/null
-[ ! -x /usr/local/bin/k0s ] || timeout 200 /usr/local/bin/k0s reset >/dev/null 2>&1
-for link in kube-bridge kube-dummy-if dummy0; do ip link del "$link" 2>/dev/null; done
-ip -4 route flush proto 17 2>/dev/null
-for namespace in $(ip netns list 2>/dev/null | awk '/^cni-/ { print $1 }'); do ip netns del "$namespace"; done
-for table in nat filter mangle; do iptables-save -t "$table" | grep -vE 'KUBE-|CNI-' | iptables-restore -T "$table"; done
-find /var/lib/kubelet -mindepth 1 -delete 2>/dev/null
-rm -rf /etc/k0s /run/k0s /etc/cni /opt/cni /var/lib/cni /var/log/pods /var/log/containers /usr/local/bin/k0s /etc/systemd/system/k0s*.service
-find /var/lib/k0s -mindepth 1 -delete 2>/dev/null
-systemctl daemon-reload
-"""
-READY = """
-until [ "$(/usr/local/bin/k0s kubectl --kubeconfig=/var/lib/k0s/pki/admin.conf get nodes --no-headers 2>/dev/null | awk '$2 == "Ready"' | wc -l)" = 2 ]; do sleep 0.3; done
-"""
+ON_HOST = (PERF / "k0s.sh").read_text(encoding="utf-8")
+"""Verbs for root's bash on a host: ``clean``; ``ready SECONDS``."""
 
 
 def given(name: str) -> str:
@@ -89,7 +76,7 @@ def give_curl(folder: Path) -> None:
 def clean() -> None:
     """The hosts as they were, whatever ran on them."""
     for name in NAMES:
-        timed([*ssh_words(name), CLEAN])
+        subprocess.run([*ssh_words(name), "bash -s clean"], input=ON_HOST, text=True, check=True, timeout=READY_S)
 
 
 @contextlib.contextmanager
@@ -98,8 +85,12 @@ def ready_watcher() -> Iterator[list[float]]:
     seconds: list[float] = []
     began = time.monotonic()
     watcher = subprocess.Popen(
-        [*ssh_words("host-1"), READY], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+        [*ssh_words("host-1"), f"bash -s ready {READY_S}"],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert watcher.stdin
+    watcher.stdin.write(ON_HOST)
+    watcher.stdin.close()
 
     def watch() -> None:
         if watcher.wait() == 0:
