@@ -172,7 +172,6 @@ def test_a_host_that_is_cut_off_in_the_middle_of_a_script_is_an_error_in_time(la
 
 def test_a_destroy_that_meets_a_frozen_host_removes_it(lab: FaultLab, tally: Tally) -> None:
     lab.goes("lab")
-    machine = int(lab.machine_ids()["host-1"])
-    os.kill(machine, signal.SIGSTOP)
+    os.kill(lab.machine_process("host-1"), signal.SIGSTOP)
     injection = tally.inject("no answer by ssh", "the host's machine stands still")
     cleared(lab, injection, "make destroy removed it")

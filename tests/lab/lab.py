@@ -155,6 +155,13 @@ class LabStack:
         """Process of each host's machine: the same only while nobody made the host anew."""
         return {path.stem: path.read_text().strip() for path in self.record.glob("host-*.pid")}
 
+    def machine_process(self, host: str) -> int:
+        """systemd-nspawn's own process, which is in the host's cgroups."""
+        pid = int(self.machine_ids()[host])
+        if Path(f"/proc/{pid}/comm").read_text().strip() == "systemd-nspawn":
+            return pid
+        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
     # Cluster
 
     @property

@@ -132,7 +132,7 @@ class TestHosts:
         assert set(seen.values()) == {f"{CPUS}\n{MEMORY_MIB * 1024}"}
 
     def test_the_processor_cap_holds_under_load(self, lab: LabStack) -> None:
-        pid = int(lab.machine_ids()["host-3"])
+        pid = lab.machine_process("host-3")
         before = throttled(pid)
         took = lab.ssh(
             "host-3",
@@ -484,7 +484,7 @@ class TestTwoLabs:
 
 class TestLimits:
     def test_what_takes_more_memory_than_the_cap_is_ended_inside(self, lab: LabStack) -> None:
-        pid = int(lab.machine_ids()["host-3"])
+        pid = lab.machine_process("host-3")
         others = {host: lab.ssh(host, "cat /proc/1/stat | cut -d' ' -f22").stdout for host in ("host-1", "host-2")}
         kills = out_of_memory_kills(pid)
         more = (MEMORY_MIB + 512) * 2**20
@@ -499,6 +499,33 @@ class TestLimits:
         assert lab.ssh("host-3", "hostname").stdout == "host-3\n"
         assert {h: lab.ssh(h, "cat /proc/1/stat | cut -d' ' -f22").stdout for h in others} == others
         wait_for("host-3 to be Ready", 60, lambda: node_ready(lab, "host-3") or None)
+
+
+class TestRestart:
+    def test_a_host_that_restarts_is_the_node_that_it_was(self, lab: LabStack) -> None:
+        def state() -> tuple[str, str]:
+            asked = lab.ssh(
+                "host-2", "cut -d' ' -f22 /proc/1/stat; head -n 1 /proc/meminfo", "-o", "ConnectTimeout=3", check=False
+            )
+            booted, _, memory = asked.stdout.strip().partition("\n")
+            return booted, memory
+
+        (booted, memory), ids = state(), lab.machine_ids()
+        lab.ssh("host-2", "systemctl reboot", check=False)
+        now = wait_for(
+            "host-2 to start again", 60, lambda: ((found := state())[0] not in {"", booted} and found) or None
+        )
+        assert now[1] == memory, "its cap is gone"
+        assert lab.machine_ids() == ids
+        since = heartbeat(lab, "host-2")
+        wait_for(
+            "its node to be Ready again",
+            90,
+            lambda: (heartbeat(lab, "host-2") > since and node_ready(lab, "host-2")) or None,
+        )
+        lab.kubectl("create", "-f", "-", stdin=json.dumps(pod("again", "host-2", "exec sleep 3600")))
+        lab.kubectl("wait", "pod/again", "--for=condition=Ready", "--timeout=60s", timeout=90)
+        lab.kubectl("delete", "pod", "again", "--now")
 
 
 class TestDestroy:
@@ -571,6 +598,11 @@ def kib(quantity: str) -> int:
 def node_ready(lab: LabStack, name: str) -> bool:
     conditions = lab.get("node", name)["status"]["conditions"]
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def heartbeat(lab: LabStack, name: str) -> str:
+    """When the node's kubelet last renewed its lease."""
+    return str(lab.get("-n", "kube-node-lease", "lease", name)["spec"]["renewTime"])
 
 
 def same_network(pid: int, namespace: Path) -> bool:

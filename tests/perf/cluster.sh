@@ -40,6 +40,8 @@ version = 2
   sandbox_image = "docker.io/litelab/pause:1"
   restrict_oom_score_adj = $restrict
   disable_apparmor = true
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "/etc/containerd/certs.d"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "$BASE/cni"
     conf_dir = "/etc/cni/net.d"
@@ -64,25 +66,31 @@ Restart=always
 RestartSec=1
 LimitNOFILE=infinity
 TasksMax=infinity
+
+[Install]
+WantedBy=multi-user.target
 UNIT
   systemctl daemon-reload
   systemctl start containerd
   for image in "$BASE"/images/*.tar; do ctr -n k8s.io images import "$image" >/dev/null; done
 }
 
-unit() { # unit NAME TYPE DESCRIPTION COMMAND
+unit() { # unit NAME TYPE AFTER DESCRIPTION COMMAND
   cat >"/etc/systemd/system/$1.service" <<UNIT
 [Unit]
-Description=$3
-After=network.target
+Description=$4
+After=network.target $3
 
 [Service]
 Type=$2
-ExecStart=$4
+ExecStart=$5
 Restart=always
 RestartSec=1
 LimitNOFILE=1048576
 OOMScoreAdjust=0
+
+[Install]
+WantedBy=multi-user.target
 UNIT
 }
 
@@ -90,13 +98,13 @@ controller() { # controller ADDRESS CLUSTER, the host's files on standard input
   base64 -d | tar -xzf - -C /
   local pki=$KUBE/pki
   install -d -m 700 /var/lib/etcd
-  unit etcd notify "etcd, the cluster's datastore" "$BASE/bin/etcd --name=$NODE --data-dir=/var/lib/etcd \
+  unit etcd notify "" "etcd, the cluster's datastore" "$BASE/bin/etcd --name=$NODE --data-dir=/var/lib/etcd \
 --listen-client-urls=https://127.0.0.1:2379 --advertise-client-urls=https://127.0.0.1:2379 \
 --listen-peer-urls=https://127.0.0.1:2380 --initial-advertise-peer-urls=https://127.0.0.1:2380 \
 --initial-cluster=$NODE=https://127.0.0.1:2380 --client-cert-auth --peer-client-cert-auth \
 --cert-file=$pki/etcd.crt --key-file=$pki/etcd.key --trusted-ca-file=$pki/ca.crt \
 --peer-cert-file=$pki/etcd.crt --peer-key-file=$pki/etcd.key --peer-trusted-ca-file=$pki/ca.crt"
-  unit kube-apiserver notify "Kubernetes API server" "$BASE/links/kube-apiserver --advertise-address=$1 --secure-port=6443 \
+  unit kube-apiserver notify etcd.service "Kubernetes API server" "$BASE/links/kube-apiserver --advertise-address=$1 --secure-port=6443 \
 --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --anonymous-auth=false --allow-privileged=true \
 --client-ca-file=$pki/ca.crt --tls-cert-file=$pki/apiserver.crt --tls-private-key-file=$pki/apiserver.key \
 --etcd-servers=https://127.0.0.1:2379 --etcd-cafile=$pki/ca.crt --etcd-certfile=$pki/etcd-client.crt --etcd-keyfile=$pki/etcd-client.key \
@@ -106,13 +114,14 @@ controller() { # controller ADDRESS CLUSTER, the host's files on standard input
 --requestheader-client-ca-file=$pki/front-proxy-ca.crt --requestheader-allowed-names=front-proxy-client --requestheader-username-headers=X-Remote-User \
 --requestheader-group-headers=X-Remote-Group --requestheader-extra-headers-prefix=X-Remote-Extra- \
 --proxy-client-cert-file=$pki/front-proxy-client.crt --proxy-client-key-file=$pki/front-proxy-client.key"
-  unit kube-controller-manager simple "Kubernetes controller manager" "$BASE/links/kube-controller-manager --bind-address=127.0.0.1 \
+  unit kube-controller-manager simple kube-apiserver.service "Kubernetes controller manager" "$BASE/links/kube-controller-manager --bind-address=127.0.0.1 \
 --kubeconfig=$KUBE/controller-manager.conf --authentication-kubeconfig=$KUBE/controller-manager.conf --authorization-kubeconfig=$KUBE/controller-manager.conf \
 --use-service-account-credentials --service-account-private-key-file=$pki/sa.key --root-ca-file=$pki/ca.crt --leader-elect=false \
 --allocate-node-cidrs --cluster-cidr=10.244.0.0/16 --service-cluster-ip-range=10.96.0.0/16 --cluster-name=$2"
-  unit kube-scheduler simple "Kubernetes scheduler" "$BASE/links/kube-scheduler --bind-address=127.0.0.1 --leader-elect=false \
+  unit kube-scheduler simple kube-apiserver.service "Kubernetes scheduler" "$BASE/links/kube-scheduler --bind-address=127.0.0.1 --leader-elect=false \
 --kubeconfig=$KUBE/scheduler.conf --authentication-kubeconfig=$KUBE/scheduler.conf --authorization-kubeconfig=$KUBE/scheduler.conf"
   systemctl daemon-reload
+  systemctl enable -q etcd kube-apiserver kube-controller-manager kube-scheduler
   systemctl start etcd
   systemctl start kube-apiserver
   systemctl start kube-controller-manager kube-scheduler
@@ -173,6 +182,9 @@ ExecStart=$BASE/links/kubelet --config=$KUBE/kubelet.yaml --kubeconfig=$KUBE/kub
 Restart=always
 RestartSec=1
 KillMode=process
+
+[Install]
+WantedBy=multi-user.target
 UNIT
   cat >/etc/systemd/system/kube-proxy.service <<UNIT
 [Unit]
@@ -183,6 +195,9 @@ After=network.target
 ExecStart=$BASE/links/kube-proxy --config=$KUBE/kube-proxy.yaml --hostname-override=$NODE
 Restart=always
 RestartSec=1
+
+[Install]
+WantedBy=multi-user.target
 UNIT
   cat >/etc/systemd/system/flanneld.service <<UNIT
 [Unit]
@@ -197,8 +212,12 @@ ExecStart=$BASE/bin/flanneld -kubeconfig=$KUBE/flannel.conf -net-conf=$KUBE/flan
 ExecStartPost=$BASE/scripts/cni-conf.sh
 Restart=always
 RestartSec=300ms
+
+[Install]
+WantedBy=multi-user.target
 UNIT
   systemctl daemon-reload
+  systemctl enable -q containerd kubelet kube-proxy flanneld
   systemctl start --no-block kubelet kube-proxy flanneld
   until_true 120 kubectl --kubeconfig="$KUBE/kubelet.conf" wait --for=condition=Ready "node/$NODE" --timeout=20s
 }

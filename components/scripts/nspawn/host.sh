@@ -19,87 +19,65 @@ host_names() {
 
 # The machine's caps, as its programs see them. Kubelets read /proc and /sys, which show the whole machine.
 capped_proc() {
-  local n cpus=${CPUS:?}
-  mkdir -p "$DIR/caps"
-  awk -v want="$cpus" 'BEGIN { RS = ""; ORS = "\n\n" } NR <= want' /proc/cpuinfo >"$DIR/caps/cpuinfo"
+  local n last=$((${CPUS:?} - 1)) online topologies=()
+  online=0-$last
+  [ "$last" -gt 0 ] || online=0
+  awk -v want="$CPUS" 'BEGIN { RS = ""; ORS = "\n\n" } NR <= want' /proc/cpuinfo >"$DIR/caps/cpuinfo"
   awk -v kib=$((MEMORY_MIB * 1024)) '
     $1 == "MemTotal:" { print "MemTotal:       " kib " kB"; next }
     $1 == "MemFree:" || $1 == "MemAvailable:" { if ($2 > kib) $2 = kib; print $1 "       " $2 " kB"; next }
     $1 ~ /^Swap(Total|Free|Cached):$/ { print $1 "       0 kB"; next }
     { print }' /proc/meminfo >"$DIR/caps/meminfo"
-  echo "0-$((cpus - 1))" | sed 's/^0-0$/0/' >"$DIR/caps/online"
-  rm -rf "$DIR/caps/cpu"
-  mkdir -p "$DIR/caps/cpu"
-  for n in $(seq 0 $((cpus - 1))); do
-    mkdir -p "$DIR/caps/cpu/cpu$n"
-    cp -r "/sys/devices/system/cpu/cpu$n/topology" "$DIR/caps/cpu/cpu$n/" 2>/dev/null || true
-  done
-  cp "$DIR/caps/online" "$DIR/caps/cpu/online"
-  cp "$DIR/caps/online" "$DIR/caps/cpu/possible"
-  cp "$DIR/caps/online" "$DIR/caps/cpu/present"
-  mkdir -p "$DIR/caps/node"
+  for ((n = 0; n <= last; n++)); do topologies+=("cpu$n/topology"); done
+  (cd /sys/devices/system/cpu && cp -r --parents "${topologies[@]}" "$DIR/caps/cpu") 2>/dev/null || true
+  for n in online possible present; do echo "$online" >"$DIR/caps/cpu/$n"; done
 }
 
-root_files() { # what makes this machine itself, in its own layer over the shared read-only root
-  local upper=$DIR/upper n
-  mkdir -p "$upper/etc/ssh" "$upper/etc/systemd/system/sysinit.target.wants" "$upper/root/.ssh" \
-    "$upper/etc/systemd/system.conf.d" "$upper/etc/systemd/journald.conf.d"
-  chmod 700 "$upper/root" "$upper/root/.ssh"
+# What makes this machine itself, in its own layer over the shared read-only root. Whatever the shell can do by itself it does:
+# on small machines what three hosts fork is what a lab waits for.
+root_files() {
+  local upper=$DIR/upper units=$DIR/upper/etc/systemd/system n id type key
   printf '%s\n' "$NAME" >"$upper/etc/hostname"
-  printf '%s' "$LAB_ID-$NAME" | sha256sum | cut -c1-32 >"$upper/etc/machine-id"
+  read -r id </proc/sys/kernel/random/uuid
+  printf '%s\n' "${id//-/}" >"$upper/etc/machine-id"
   {
     printf '127.0.0.1 localhost\n'
     # All that the subnet has room for: a host more changes no other host.
-    for n in $(seq 115); do printf '%s.%d host-%d\n' "$PREFIX" $((n + 10)) "$n"; done
+    for ((n = 1; n <= 115; n++)); do printf '%s.%d host-%d\n' "$PREFIX" $((n + 10)) "$n"; done
   } >"$upper/etc/hosts"
   # A nameserver that is not loopback: K3s and others would replace that by a public one.
   if [ "${INTERNET:-false}" = true ]; then echo "nameserver 10.0.2.3"; else echo "nameserver $PREFIX.1"; fi >"$upper/etc/resolv.conf"
   ssh-keygen -q -t ed25519 -N '' -C "$NAME" -f "$upper/etc/ssh/ssh_host_ed25519_key" </dev/null
-  mkdir -p "$RUN/ssh"
-  printf '%s.%s %s\n' "$PREFIX" "$ADDRESS" "$(cut -d' ' -f1,2 "$upper/etc/ssh/ssh_host_ed25519_key.pub")" >"$RUN/ssh/.$NAME.new"
+  read -r type key _ <"$upper/etc/ssh/ssh_host_ed25519_key.pub"
+  HOST_KEY="$type $key"
+  printf '%s.%s %s\n' "$PREFIX" "$ADDRESS" "$HOST_KEY" >"$RUN/ssh/.$NAME.new"
   mv "$RUN/ssh/.$NAME.new" "$RUN/ssh/$NAME"
-  cat >"$upper/etc/ssh/sshd_config" <<'SSHD'
-HostKey /etc/ssh/ssh_host_ed25519_key
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-PermitRootLogin prohibit-password
-UsePAM no
-UseDNS no
-PrintMotd no
-MaxStartups 100
-MaxSessions 100
-Subsystem sftp internal-sftp
-SSHD
-  cp "$RUN/id_ed25519.pub" "$upper/root/.ssh/authorized_keys"
-  chmod 600 "$upper/root/.ssh/authorized_keys"
+  printf '%s\n' 'HostKey /etc/ssh/ssh_host_ed25519_key' 'PasswordAuthentication no' 'KbdInteractiveAuthentication no' \
+    'PermitRootLogin prohibit-password' 'UsePAM no' 'UseDNS no' 'PrintMotd no' 'MaxStartups 100' 'MaxSessions 100' \
+    'Subsystem sftp internal-sftp' >"$upper/etc/ssh/sshd_config"
+  read -r key <"$RUN/id_ed25519.pub"
+  (umask 077 && printf '%s\n' "$key" >"$upper/root/.ssh/authorized_keys")
   printf '[Manager]\nDefaultTimeoutStopSec=10s\n' >"$upper/etc/systemd/system.conf.d/litelab.conf"
   printf '[Journal]\nStorage=volatile\nRuntimeMaxUse=64M\n' >"$upper/etc/systemd/journald.conf.d/litelab.conf"
-  cat >"$upper/etc/systemd/system/litelab-boot.service" <<'UNIT'
-[Unit]
-Description=Prepare a container for kubelets: shared mounts, writable cgroups, caps as seen in /proc and /sys
-DefaultDependencies=no
-Before=sysinit.target
-
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart=/usr/local/sbin/litelab-boot
-UNIT
-  mkdir -p "$upper/usr/local/sbin"
-  cp "$here/boot.sh" "$upper/usr/local/sbin/litelab-boot"
-  chmod 755 "$upper/usr/local/sbin/litelab-boot"
-  ln -sf ../litelab-boot.service "$upper/etc/systemd/system/sysinit.target.wants/litelab-boot.service"
+  printf '%s\n' '[Unit]' 'Description=Prepare a container for kubelets: shared mounts, writable cgroups, caps as seen in /proc and /sys' \
+    'DefaultDependencies=no' 'Before=sysinit.target' '[Service]' 'Type=oneshot' 'RemainAfterExit=yes' \
+    'ExecStart=/usr/local/sbin/litelab-boot' >"$units/litelab-boot.service"
+  ln -s ../litelab-boot.service "$units/sysinit.target.wants/"
+  install -m 755 "$here/boot.sh" "$upper/usr/local/sbin/litelab-boot"
+  # Masked: to systemd an empty file is what a link to /dev/null is.
   for n in systemd-networkd.service systemd-resolved.service systemd-timesyncd.service apt-daily.timer \
     apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer systemd-networkd-wait-online.service \
     console-getty.service getty.target; do
-    ln -sf /dev/null "$upper/etc/systemd/system/$n"
+    : >"$units/$n"
   done
 }
 
 make_network() {
   ip netns add "$NETNS"
-  ip -n "$LAB_NS" link add "$NAME" type veth peer name eth0 netns "$NETNS"
-  ip -n "$LAB_NS" link set "$NAME" master br0 up
+  ip -n "$LAB_NS" -batch - <<BATCH
+link add $NAME type veth peer name eth0 netns $NETNS
+link set $NAME master br0 up
+BATCH
   ip -n "$NETNS" -batch - <<BATCH
 link set lo up
 addr add $PREFIX.$ADDRESS/25 brd + dev eth0
@@ -109,25 +87,28 @@ BATCH
 }
 
 make_cgroups() { # v1, or v2 without systemd: made by hand; with systemd its own unit makes and caps it
-  local dir hierarchy
-  while read -r dir; do
-    mkdir -p "$dir"
+  local dir path part file set version
+  version=$(cgroup_version)
+  mapfile -t CGROUPS < <(cgroup_dirs "$LAB_ID" "$NAME")
+  mkdir -p "${CGROUPS[@]}"
+  for dir in "${CGROUPS[@]}"; do
     # A cpuset takes no process before it has processors and memory nodes, from the top down.
-    if [ -e "$dir/cpuset.cpus" ] && [ "$(cgroup_version)" = 1 ]; then
-      hierarchy=${dir%%/litelab/*}
-      local path=$hierarchy part file
+    if [ -e "$dir/cpuset.cpus" ] && [ "$version" = 1 ]; then
+      path=${dir%%/litelab/*}
       for part in litelab "$LAB_ID" "$NAME"; do
         for file in cpuset.cpus cpuset.mems; do
-          [ -n "$(cat "$path/$part/$file")" ] || cat "$path/$file" >"$path/$part/$file"
+          set=''
+          read -r set <"$path/$part/$file" || true
+          [ -n "$set" ] || { read -r set <"$path/$file" && echo "$set" >"$path/$part/$file"; }
         done
         path=$path/$part
       done
     fi
-    [ ! -e "$dir/cpu.cfs_quota_us" ] || awk -v c="$CPUS" 'BEGIN { printf "%d\n", c * 100000 }' >"$dir/cpu.cfs_quota_us"
+    [ ! -e "$dir/cpu.cfs_quota_us" ] || echo $((CPUS * 100000)) >"$dir/cpu.cfs_quota_us"
     [ ! -e "$dir/memory.limit_in_bytes" ] || echo $((MEMORY_MIB * 1048576)) >"$dir/memory.limit_in_bytes"
-    [ ! -e "$dir/cpu.max" ] || awk -v c="$CPUS" 'BEGIN { printf "%d 100000\n", c * 100000 }' >"$dir/cpu.max"
+    [ ! -e "$dir/cpu.max" ] || echo "$((CPUS * 100000)) 100000" >"$dir/cpu.max"
     [ ! -e "$dir/memory.max" ] || echo $((MEMORY_MIB * 1048576)) >"$dir/memory.max"
-  done < <(cgroup_dirs "$LAB_ID" "$NAME")
+  done
 }
 
 start_machine() {
@@ -147,18 +128,16 @@ start_machine() {
   export SYSTEMD_NSPAWN_API_VFS_WRITABLE=1 SYSTEMD_NSPAWN_LOCK=0
   if [ "$(cgroup_version)" = 2 ] && [ -d /run/systemd/system ]; then
     systemd-run --quiet --collect --unit="litelab-$LAB_ID-$NAME" --slice=litelab.slice -p Delegate=yes -p KillMode=mixed \
-      -p CPUQuota="$(awk -v c="$CPUS" 'BEGIN { printf "%d%%", c * 100 }')" -p MemoryMax="${MEMORY_MIB}M" -p TasksMax=infinity \
-      -p StandardOutput="file:$DIR/console.log" -p StandardError="file:$DIR/console.log" \
+      -p CPUQuota="$((CPUS * 100))%" -p MemoryMax="${MEMORY_MIB}M" -p TasksMax=infinity \
+      -p StandardOutput="append:$DIR/console.log" -p StandardError="append:$DIR/console.log" \
+      -p RestartForceExitStatus=133 -p SuccessExitStatus=133 \
       -E SYSTEMD_NSPAWN_API_VFS_WRITABLE=1 -E SYSTEMD_NSPAWN_LOCK=0 systemd-nspawn "${options[@]}"
     systemctl show -p MainPID --value "litelab-$LAB_ID-$NAME" >"$RECORD/$NAME.pid"
     return
   fi
   make_cgroups
-  (
-    while read -r dir; do echo "$BASHPID" >"$dir/cgroup.procs"; done < <(cgroup_dirs "$LAB_ID" "$NAME")
-    exec setsid systemd-nspawn "${options[@]}" </dev/null >"$DIR/console.log" 2>&1 8>&- 9>&-
-  ) &
-  # setsid of a group leader forks; of this subshell it does not, so the id is nspawn's own.
+  setsid "$here/machine.sh" "${CGROUPS[@]}" -- "${options[@]}" </dev/null >"$DIR/console.log" 2>&1 8>&- 9>&- &
+  # setsid of a group leader forks; of a shell's child it does not, so the id is machine.sh's own.
   printf '%s\n' "$!" >"$RECORD/$NAME.pid"
 }
 
@@ -172,13 +151,15 @@ last_words() {
 wait_for_ssh() {
   local deadline=$((SECONDS + ${SSH_TIMEOUT_S:-60})) pid last=''
   pid=$(cat "$RECORD/$NAME.pid")
+  # Waits without a fork: reading what nobody writes.
+  exec 6<> <(:)
   while [ "$SECONDS" -lt "$deadline" ]; do
     kill -0 "$pid" 2>/dev/null || die "host $NAME: its machine ended while it booted. $(last_words)If they show no other cause, the root image is damaged: 'make setup' makes it again when a file of it has another size than before; otherwise 'rm -rf $(readlink -f "$ROOT_IMAGE")' first. Then run the same command again."
     # A closed port answers at once; ssh itself is tried when it opens.
-    if (exec 3<>"/dev/tcp/$PREFIX.$ADDRESS/22") 2>/dev/null; then
+    if { : 3<>"/dev/tcp/$PREFIX.$ADDRESS/22"; } 2>/dev/null; then
       last=$(ssh -F "$RUN/ssh_config" "$NAME" true </dev/null 2>&1) && return 0
     fi
-    sleep 0.05
+    read -r -t 0.05 -u 6 || true
   done
   die "host $NAME: waited ${SSH_TIMEOUT_S:-60} s for ssh at $PREFIX.$ADDRESS. Last answer: ${last:-no connection}. $(last_words)Run the same command again, and the host is made anew; on a machine that is very busy, SSH_TIMEOUT_S=300 before it waits longer."
 }
@@ -188,9 +169,11 @@ create() {
   host_lock "$NAME"
   [ -x "$ROOT_IMAGE/usr/lib/systemd/systemd" ] || die "host $NAME: $ROOT_IMAGE is not a root image (it has no systemd). Run 'make setup', which makes it again."
   [ -r "$RUN/id_ed25519.pub" ] || die "host $NAME: $RUN/id_ed25519.pub is missing, the key to log in with. Run 'make destroy STACK=$STACK', then 'make lab STACK=$STACK'."
-  remove # what a killed create left
-  mkdir -p "$DIR"/{upper,work,root} "$DIR"/data/{containerd,containers,k0s,kubelet,rancher}
-  chmod 755 "$DIR" "$DIR/upper" "$DIR/root"
+  # What a killed create left, whose folder is the first thing made and the last removed.
+  if [ -e "$DIR" ] || [ -e "$RECORD/$NAME.pid" ] || [ -e "/run/netns/$NETNS" ]; then remove; fi
+  mkdir -p "$RUN/ssh" "$DIR"/{work,root,caps/cpu,caps/node} "$DIR"/data/{containerd,containers,k0s,kubelet,rancher} \
+    "$DIR"/upper/{root/.ssh,usr/local/sbin,etc/ssh,etc/systemd/{system.conf.d,journald.conf.d,system/sysinit.target.wants}}
+  chmod 700 "$DIR/upper/root" "$DIR/upper/root/.ssh"
   root_files
   ssh_files
   capped_proc
@@ -200,7 +183,7 @@ create() {
   wait_for_ssh
   step_done host "$NAME"
   # Which machine this is: what was installed on another one of the same name is not on this one.
-  printf '{"identity":"%s-%s","hostKey":"%s"}\n' "$NAME" "$(date +%s%N)" "$(cut -d' ' -f2,3 "$RUN/ssh/$NAME")"
+  printf '{"identity":"%s-%s","hostKey":"%s"}\n' "$NAME" "$(date +%s%N)" "$HOST_KEY"
 }
 
 # remove: ends and deletes what host.sh made, whatever of it there is. Every end is bounded.
@@ -209,8 +192,8 @@ remove() {
   pid=$(cat "$RECORD/$NAME.pid" 2>/dev/null || true)
   if [ "$(cgroup_version)" = 2 ] && [ -d /run/systemd/system ]; then
     systemctl stop "litelab-$LAB_ID-$NAME" 2>/dev/null || true
-  elif [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = systemd-nspawn ]; then
-    # The machine holds nothing worth an orderly shutdown.
+  elif [ -n "$pid" ] && tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF -- "--machine=$LAB_ID-$NAME "; then
+    # First who would start it again. The machine holds nothing worth an orderly shutdown.
     kill -KILL "$pid" 2>/dev/null || true
   fi
   # Whatever is in the host's cgroups is the host's: pods too, and what lost its parent.

@@ -64,37 +64,26 @@ step_done() {
 
 # ssh_files: ssh_config and known_hosts anew, from the line ADDRESS KEYTYPE KEY that each host has left in $RUN/ssh/.
 ssh_files() {
-  local host at key
+  local path host at key
   mkdir -p "$RUN/ssh"
   exec 7>"$RUN/ssh/.lock"
   flock -w 60 7 || die "$RUN/ssh/.lock has been held for 60 s; 'fuser $RUN/ssh/.lock' names the process."
-  : >"$RUN/known_hosts.new"
-  {
-    echo "# Made with the lab; 'make ssh STACK=$STACK HOST=host-1' and ssh -F use it."
-    while read -r host; do
-      [ -n "$host" ] || continue
+  (
+    umask 077
+    exec 5>"$RUN/known_hosts.new" 6>"$RUN/ssh_config.new"
+    echo "# Made with the lab; 'make ssh STACK=$STACK HOST=host-1' and ssh -F use it." >&6
+    for path in "$RUN"/ssh/host-*; do
       # Another host's end may have taken its line away since it was listed.
-      { read -r at key <"$RUN/ssh/$host"; } 2>/dev/null || continue
-      printf 'Host %s\n  HostName %s\n  HostKeyAlias %s\n' "$host" "$at" "$host"
-      printf '%s %s\n' "$host" "$key" >>"$RUN/known_hosts.new"
-    done <<<"$(find "$RUN/ssh" -name 'host-*' -printf '%f\n' | sort -V)"
-    cat <<CONFIG
-Host *
-  User root
-  Ciphers aes128-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-gcm@openssh.com,aes128-ctr
-  IdentityFile $RUN/id_ed25519
-  IdentitiesOnly yes
-  IdentityAgent none
-  ForwardAgent no
-  UserKnownHostsFile $RUN/known_hosts
-  GlobalKnownHostsFile /dev/null
-  StrictHostKeyChecking yes
-  BatchMode yes
-  ConnectTimeout 5
-  ServerAliveInterval 15
-CONFIG
-  } >"$RUN/ssh_config.new"
-  chmod 600 "$RUN/known_hosts.new" "$RUN/ssh_config.new"
+      { read -r at key <"$path"; } 2>/dev/null || continue
+      host=${path##*/}
+      printf 'Host %s\n  HostName %s\n  HostKeyAlias %s\n' "$host" "$at" "$host" >&6
+      printf '%s %s\n' "$host" "$key" >&5
+    done
+    printf '%s\n' 'Host *' '  User root' '  Ciphers aes128-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-gcm@openssh.com,aes128-ctr' \
+      "  IdentityFile $RUN/id_ed25519" '  IdentitiesOnly yes' '  IdentityAgent none' '  ForwardAgent no' \
+      "  UserKnownHostsFile $RUN/known_hosts" '  GlobalKnownHostsFile /dev/null' '  StrictHostKeyChecking yes' '  BatchMode yes' \
+      '  ConnectTimeout 5' '  ServerAliveInterval 15' >&6
+  )
   mv "$RUN/known_hosts.new" "$RUN/known_hosts"
   mv "$RUN/ssh_config.new" "$RUN/ssh_config"
   exec 7>&-

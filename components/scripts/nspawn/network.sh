@@ -11,13 +11,14 @@ sysctl_wanted='vm.overcommit_memory=1 kernel.panic=10 kernel.panic_on_oops=1 ker
 
 # Kubelets set these through the hosts' writable /proc/sys; three systemd need more inotify instances than the default.
 raise_sysctls() {
-  local pair key value now
+  local pair key value now known
   [ -e "$REGISTRY/sysctls" ] || : >"$REGISTRY/sysctls"
+  known=$'\n'$(<"$REGISTRY/sysctls")
   for pair in $sysctl_wanted fs.inotify.max_user_instances=8192 fs.inotify.max_user_watches=524288; do
     key=${pair%%=*} value=${pair#*=}
-    now=$(sysctl -n "$key" 2>/dev/null) || continue
+    { read -r now <"/proc/sys/${key//.//}"; } 2>/dev/null || continue
     case $key in fs.inotify.*) [ "$now" -lt "$value" ] || continue ;; esac
-    grep -q "^$key=" "$REGISTRY/sysctls" || printf '%s=%s\n' "$key" "$now" >>"$REGISTRY/sysctls"
+    [[ $known == *$'\n'"$key="* ]] || printf '%s=%s\n' "$key" "$now" >>"$REGISTRY/sysctls"
     [ "$now" = "$value" ] || sysctl -q -w "$key=$value" || say "warning: could not set $key to $value; kubelets may do it"
   done
 }
@@ -32,7 +33,7 @@ restore_sysctls() {
 in_use() { # in_use A.B.C: a route of this machine, or another lab, has it
   local prefix=$1.0/24 other
   for other in "$REGISTRY"/labs/*/prefix; do
-    [ -e "$other" ] && [ "$(cat "$other")" = "$1" ] && return 0
+    [ -e "$other" ] && [ "$(<"$other")" = "$1" ] && return 0
   done
   { ip -4 route show table all root "$prefix"; ip -4 route show table all match "$prefix"; } | grep -v '^default' | grep -q .
 }
@@ -103,10 +104,11 @@ BATCH
     sysctl -q -w net.ipv4.ip_forward=1
     # Frames between hosts are the hosts own affair: the filter below is for what leaves the lab.
     [ ! -e /proc/sys/net/bridge/bridge-nf-call-iptables ] || sysctl -q -w net.bridge.bridge-nf-call-iptables=0
-    nft -f -' <<'NFT'
+    nft -f -' <<NFT
 table inet litelab {
   set operator {
     type ipv4_addr
+    elements = { $PREFIX.254 }
   }
   set inside {
     type ipv4_addr
@@ -134,7 +136,6 @@ table inet litelab {
   }
 }
 NFT
-  ip netns exec "$LAB_NS" nft add element inet litelab operator "{ $PREFIX.254 }"
   [ "${INTERNET:-false}" != true ] || open_internet
   ssh_files
   step_done network lab

@@ -6,19 +6,22 @@ set -euo pipefail
 . "$(dirname "$0")/step.sh"
 KUBE=/etc/kubernetes
 
-unit() { # unit NAME TYPE DESCRIPTION COMMAND
+unit() { # unit NAME TYPE AFTER DESCRIPTION COMMAND
   cat >"/etc/systemd/system/$1.service" <<UNIT
 [Unit]
-Description=$3
-After=network.target
+Description=$4
+After=network.target $3
 
 [Service]
 Type=$2
-ExecStart=$4
+ExecStart=$5
 Restart=always
 RestartSec=1
 LimitNOFILE=1048576
 OOMScoreAdjust=0
+
+[Install]
+WantedBy=multi-user.target
 UNIT
 }
 
@@ -28,13 +31,13 @@ create() {
   local pki=$KUBE/pki
   mkdir -p /var/lib/etcd
   chmod 700 /var/lib/etcd
-  unit etcd notify "etcd, the cluster's datastore" "$BASE/bin/etcd --name=$NODE --data-dir=/var/lib/etcd \
+  unit etcd notify "" "etcd, the cluster's datastore" "$BASE/bin/etcd --name=$NODE --data-dir=/var/lib/etcd \
 --listen-client-urls=https://127.0.0.1:2379 --advertise-client-urls=https://127.0.0.1:2379 \
 --listen-peer-urls=https://127.0.0.1:2380 --initial-advertise-peer-urls=https://127.0.0.1:2380 \
 --initial-cluster=$NODE=https://127.0.0.1:2380 --client-cert-auth --peer-client-cert-auth \
 --cert-file=$pki/etcd.crt --key-file=$pki/etcd.key --trusted-ca-file=$pki/ca.crt \
 --peer-cert-file=$pki/etcd.crt --peer-key-file=$pki/etcd.key --peer-trusted-ca-file=$pki/ca.crt"
-  unit kube-apiserver notify "Kubernetes API server" "$BASE/links/kube-apiserver --advertise-address=$ADDRESS --secure-port=6443 \
+  unit kube-apiserver notify etcd.service "Kubernetes API server" "$BASE/links/kube-apiserver --advertise-address=$ADDRESS --secure-port=6443 \
 --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --anonymous-auth=false --allow-privileged=true \
 --client-ca-file=$pki/ca.crt --tls-cert-file=$pki/apiserver.crt --tls-private-key-file=$pki/apiserver.key \
 --etcd-servers=https://127.0.0.1:2379 --etcd-cafile=$pki/ca.crt --etcd-certfile=$pki/etcd-client.crt --etcd-keyfile=$pki/etcd-client.key \
@@ -44,11 +47,11 @@ create() {
 --requestheader-client-ca-file=$pki/front-proxy-ca.crt --requestheader-allowed-names=front-proxy-client --requestheader-username-headers=X-Remote-User \
 --requestheader-group-headers=X-Remote-Group --requestheader-extra-headers-prefix=X-Remote-Extra- \
 --proxy-client-cert-file=$pki/front-proxy-client.crt --proxy-client-key-file=$pki/front-proxy-client.key"
-  unit kube-controller-manager simple "Kubernetes controller manager" "$BASE/links/kube-controller-manager --bind-address=127.0.0.1 \
+  unit kube-controller-manager simple kube-apiserver.service "Kubernetes controller manager" "$BASE/links/kube-controller-manager --bind-address=127.0.0.1 \
 --kubeconfig=$KUBE/controller-manager.conf --authentication-kubeconfig=$KUBE/controller-manager.conf --authorization-kubeconfig=$KUBE/controller-manager.conf \
 --use-service-account-credentials --service-account-private-key-file=$pki/sa.key --root-ca-file=$pki/ca.crt --leader-elect=false \
 --allocate-node-cidrs --cluster-cidr=$POD_CIDR --service-cluster-ip-range=$SERVICE_CIDR --cluster-name=$CLUSTER"
-  unit kube-scheduler simple "Kubernetes scheduler" "$BASE/links/kube-scheduler --bind-address=127.0.0.1 --leader-elect=false \
+  unit kube-scheduler simple kube-apiserver.service "Kubernetes scheduler" "$BASE/links/kube-scheduler --bind-address=127.0.0.1 --leader-elect=false \
 --kubeconfig=$KUBE/scheduler.conf --authentication-kubeconfig=$KUBE/scheduler.conf --authorization-kubeconfig=$KUBE/scheduler.conf"
   systemctl daemon-reload
   systemctl enable -q etcd kube-apiserver kube-controller-manager kube-scheduler

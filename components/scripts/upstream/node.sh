@@ -47,6 +47,9 @@ ExecStart=$BASE/links/kubelet --config=$KUBE/kubelet.yaml --kubeconfig=$KUBE/kub
 Restart=always
 RestartSec=1
 KillMode=process
+
+[Install]
+WantedBy=multi-user.target
 UNIT
   cat >/etc/systemd/system/kube-proxy.service <<UNIT
 [Unit]
@@ -57,6 +60,9 @@ After=network.target
 ExecStart=$BASE/links/kube-proxy --config=$KUBE/kube-proxy.yaml --hostname-override=$NODE
 Restart=always
 RestartSec=1
+
+[Install]
+WantedBy=multi-user.target
 UNIT
   # It ends when the node has no pod subnet yet; the next start is soon enough to be the wait.
   cat >/etc/systemd/system/flanneld.service <<UNIT
@@ -72,6 +78,9 @@ ExecStart=$BASE/bin/flanneld -kubeconfig=$KUBE/flannel.conf -net-conf=$KUBE/flan
 ExecStartPost=$BASE/scripts/cni-conf.sh
 Restart=always
 RestartSec=300ms
+
+[Install]
+WantedBy=multi-user.target
 UNIT
 }
 

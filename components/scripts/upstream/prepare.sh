@@ -49,6 +49,9 @@ Restart=always
 RestartSec=1
 LimitNOFILE=infinity
 TasksMax=infinity
+
+[Install]
+WantedBy=multi-user.target
 UNIT
 systemctl daemon-reload
 start_unit containerd 30
