@@ -199,4 +199,7 @@ def interleave(figures: Figures, rounds: int, parts: Sequence[Callable[[], None]
 def run(main: Callable[[int], int]) -> None:
     """Run a figure's program: one argument, how many rounds. Its end by a signal takes its labs away too."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS))
+    try:
+        sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS))
+    except KeyboardInterrupt:
+        sys.exit("stopped; what was made for the measurement has been taken away")

@@ -8,6 +8,9 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 RUN=$(cd "$here/.." && pwd -P)
 ARTIFACTS=${LITELAB_CACHE:-$RUN/../../../.cache}/artifacts/upstream
+ON_HOST=/opt/litelab/upstream
+# What the host's shell ends with when the copy was not whole; prepare.sh itself ends with 1.
+CUT=3
 HOST=${2:?usage: stage.sh create|delete HOST}
 
 die() {
@@ -19,18 +22,26 @@ on_host() { ssh -F "$RUN/ssh_config" "$HOST" "$(by_root "$RUN/ssh_config" "$HOST
 
 create() {
   [ -r "$ARTIFACTS/manifest.json" ] || die "$ARTIFACTS has no manifest.json, so Kubernetes was not built. Run 'make setup', which builds it."
-  local digest
-  digest=$(sha256sum "$ARTIFACTS/manifest.json" | cut -c1-64)
-  if [ "$(on_host 'cat /opt/litelab/upstream/.digest 2>/dev/null || true' </dev/null)" != "$digest" ]; then
-    # A copy that is cut between two files would be whole to tar: zstd's own error counts too.
-    on_host "set -eo pipefail; rm -rf /opt/litelab/upstream; mkdir -p /opt/litelab/upstream; zstd -dcq | tar -xf - -C /opt/litelab/upstream; echo $digest >/opt/litelab/upstream/.digest" <"$ARTIFACTS/files.tar.zst" ||
-      die "copying $ARTIFACTS ended early: the connection broke, the host's disk is full ('df -h /' there), or what is copied is damaged ('make setup' makes that again). Then run the same command again to go on."
+  local digest there
+  digest=$(sha256sum "$ARTIFACTS/manifest.json")
+  digest=${digest%% *}
+  # As few logins as can be: where hosts start, each waits for a processor.
+  there=$(tar -C "$here" --owner=0 --group=0 -cf - . |
+    on_host "mkdir -p $ON_HOST/scripts && tar -xf - -C $ON_HOST/scripts && { cat $ON_HOST/.digest 2>/dev/null || true; }")
+  if [ "$there" = "$digest" ]; then
+    on_host "$ON_HOST/scripts/prepare.sh" </dev/null
+    return
   fi
-  tar -C "$here" --owner=0 --group=0 -cf - . | on_host 'mkdir -p /opt/litelab/upstream/scripts && tar -xf - -C /opt/litelab/upstream/scripts'
-  on_host /opt/litelab/upstream/scripts/prepare.sh </dev/null
+  # A copy that is cut between two files would be whole to tar: zstd's own error counts too.
+  on_host "set -eo pipefail; cd $ON_HOST; rm -rf .digest bin cni images; { zstd -dcq | tar -xf -; } || exit $CUT; echo $digest >.digest; $ON_HOST/scripts/prepare.sh </dev/null || exit 1" \
+    <"$ARTIFACTS/files.tar.zst" || {
+    [ "$?" -eq 1 ] || # prepare.sh has said what was wrong
+      die "copying $ARTIFACTS ended early: the connection broke, the host's disk is full ('df -h /' there), or what is copied is damaged ('make setup' makes that again). Then run the same command again to go on."
+    exit 1
+  }
 }
 
-delete() { on_host '[ ! -x /opt/litelab/upstream/scripts/reset.sh ] || /opt/litelab/upstream/scripts/reset.sh' </dev/null; }
+delete() { on_host "[ ! -x $ON_HOST/scripts/reset.sh ] || $ON_HOST/scripts/reset.sh" </dev/null; }
 
 case ${1:-} in
 create | delete) "$1" ;;
