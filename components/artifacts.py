@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -111,8 +112,8 @@ def _local(where: str, source: str) -> Path:
 
 def _checked(where: str, path: Path, expected: str) -> str:
     """The file's digest, which must be the expected one, if any is."""
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    stat = path.stat()
+    found = _digest(path, stat.st_size, stat.st_mtime_ns)
     if expected and found != expected:
         msg = (
             f"{where}: {path.name} has the SHA-256 {found}, and it must have {expected}: it is damaged or another file. Get it again; "
@@ -120,3 +121,10 @@ def _checked(where: str, path: Path, expected: str) -> str:
         )
         raise SettingsError(msg)
     return found
+
+
+@functools.cache
+def _digest(path: Path, _size: int, _modified_ns: int) -> str:
+    """SHA-256: a program asks for it before and while it declares, and files have hundreds of megabytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -175,7 +175,11 @@ class InstalledCluster(pulumi.ComponentResource):
             "upgrade",
             self._scripts,
             "upgrade.sh",
-            environment={"HOSTS": " ".join(h.name for h in [*self._controllers, *self._workers]), "FIRST": first.name},
+            environment={
+                "HOSTS": " ".join(h.name for h in [*self._controllers, *self._workers]),
+                "NODES": " ".join(self.nodes),
+                "FIRST": first.name,
+            },
             stdin=self._input(None),
             # What hosts are to have: version, programs, images.
             triggers=[fetched.stdout.apply(lambda text: json.loads(text)["list"])],
@@ -237,11 +241,15 @@ class InstalledCluster(pulumi.ComponentResource):
             self._scripts,
             "stage.sh",
             arguments=[host.name],
-            environment={"PREPARE_S": str(self._traits.prepare_s)},
+            environment={"PREPARE_S": str(self._traits.prepare_s), "RUNS_PODS": self._runs_pods(host)},
             stdin="".join(f"{key}={value}\n" for key, value in self._traits.prepare_values(self._args).items()),
             triggers=[host.identity],
             opts=self._after(*before, host=host),
         )
+
+    def _runs_pods(self, host: Host) -> str:
+        """Whether a host needs images."""
+        return str(host.name in self.nodes).lower()
 
     def _join(self, host: Host, *before: pulumi.Resource) -> local.Command:
         step = self.joins[host.name] = local_step(
@@ -249,7 +257,7 @@ class InstalledCluster(pulumi.ComponentResource):
             self._scripts,
             "join.sh",
             arguments=[host.name],
-            environment={"FIRST": self._controllers[0].name, "ROLE": host.role},
+            environment={"FIRST": self._controllers[0].name, "ROLE": host.role, "RUNS_PODS": self._runs_pods(host)},
             stdin=self._input(host),
             triggers=[host.identity],
             secret=True,

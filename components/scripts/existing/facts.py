@@ -40,6 +40,7 @@ CONTROLLERS = ("cpu", "memory", "pids")
 
 COMMON = """\
 Host *
+  Ciphers ^aes128-gcm@openssh.com,aes256-gcm@openssh.com
   IdentitiesOnly yes
   IdentityAgent none
   ForwardAgent no

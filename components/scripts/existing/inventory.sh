@@ -21,7 +21,8 @@ inventory() (
     find /opt -xdev ! -type d -printf 'file %p\n' 2>/dev/null
     find /var/lib /usr/libexec -xdev -mindepth 1 -maxdepth 2 -printf 'path %p\n' 2>/dev/null
     find /var/log /run / /var/lib/containerd /var/lib/kubelet -xdev -mindepth 1 -maxdepth 1 -printf 'path %p\n' 2>/dev/null
-    systemctl list-unit-files --no-legend --no-pager 2>/dev/null | awk '{ print "unit-file", $1, $2 }'
+    # Which of them are enabled is in /etc's links; systemctl would take a third of a second to say it.
+    find /usr/lib/systemd/system /lib/systemd/system /run/systemd/system -xdev -maxdepth 1 -name '*.*' -printf 'unit-file %f\n' 2>/dev/null
     systemctl list-units --no-legend --no-pager --plain --type=service --state=active 2>/dev/null | awk '{ print "unit", $1 }' |
       grep -vE ' (user@|user-runtime-dir@|systemd-(tmpfiles-clean|hostnamed|timedated|localed))' || true
     dpkg-query -W -f 'package ${Package} ${Version}\n' 2>/dev/null || true

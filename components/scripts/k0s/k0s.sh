@@ -24,7 +24,7 @@ put_images() {
     [ -e "$image" ] || continue
     # By a rename, for a half-written one would be imported.
     [ -e "$DATA/images/litelab-$(basename "$image")" ] || {
-      cp "$image" "$DATA/images/.new"
+      place "$image" "$DATA/images/.new"
       mv "$DATA/images/.new" "$DATA/images/litelab-$(basename "$image")"
     }
   done
@@ -101,10 +101,19 @@ controller_flags() {
   }
 }
 
+# api_ready: k0s's kubectl is a large program to start, and a closed port says as much.
+api_ready() {
+  { : 3<>/dev/tcp/127.0.0.1/6443; } 2>/dev/null || {
+    echo 'nothing takes connections on port 6443'
+    return 1
+  }
+  kubectl get --raw '/readyz?verbose=false'
+}
+
 start_controller() {
   # Its unit counts as started at once; the wait is for the API.
   start_unit k0scontroller 60
-  wait_for "the API server to be ready" 240 k0scontroller kubectl get --raw '/readyz?verbose=false'
+  wait_for "the API server to be ready" 240 k0scontroller api_ready
 }
 
 # unit: what runs here.

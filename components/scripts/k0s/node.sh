@@ -9,6 +9,10 @@ TOKEN=/etc/k0s/token
 state() { if [ -e "$RUNNING" ]; then echo joined; else echo new; fi; }
 
 node_ready() {
+  [ -e "$DATA/kubelet.conf" ] || {
+    echo 'the kubelet has not been given its certificate yet'
+    return 1
+  }
   "$K0S" kubectl --kubeconfig="$DATA/kubelet.conf" wait --for=condition=Ready "node/$NODE" --timeout=10s
 }
 

@@ -19,8 +19,7 @@ put_images() {
   local image
   for image in "$BASE"/images/*.tar; do
     [ -e "$image" ] || continue
-    ln "$image" "$DATA/agent/images/litelab-$(basename "$image")" 2>/dev/null ||
-      cp "$image" "$DATA/agent/images/litelab-$(basename "$image")"
+    place "$image" "$DATA/agent/images/litelab-$(basename "$image")"
   done
 }
 

@@ -77,7 +77,8 @@ def fetch(entry: dict[str, str]) -> tuple[Path, str, str]:
             die(
                 f"{entry['name']}: there is no file {path} any more. Put it back, or change where the lab's file finds it."
             )
-        digest = keep(path)
+        # The program has read it for its digest; a file is under its digest only when it is whole.
+        digest = entry["sha256"] if (BLOBS / (entry["sha256"] or "?")).is_file() else keep(path)
         return BLOBS / digest, check(entry, digest, entry["sha256"]), entry["proof"]
     with locked() as known:
         expected, proof = entry["sha256"], entry["proof"]

@@ -22,13 +22,16 @@ say() { printf '%s\n' "$*" >&2; }
 # How many times longer than on hardware a step may take: hosts that are emulated say so.
 PATIENCE=$(cat "$RUN/patience" 2>/dev/null || echo 1)
 
+# list_for RUNS_PODS: what a host is to have; images are for those that run pods (true or false).
+list_for() { awk -v pods="$1" 'pods == "true" || $1 != "image"' "$RUN/$PART.list"; }
+
 # on HOST COMMAND: a command that root runs on a host; its standard input is the caller's.
 on() { ssh -F "$RUN/ssh_config" "$1" "$(by_root "$RUN/ssh_config" "$1" "$2")"; }
 
 # cut_short HOST TEXT: why something could not be copied: a full disk, say; or nobody is there any more.
 cut_short() {
   timeout 30 ssh -F "$RUN/ssh_config" -o ConnectTimeout=10 "$1" true </dev/null >/dev/null 2>&1 ||
-    die "$1" "it does not answer over ssh. If it is starting again, wait for it and run the same command again. A host of kind nspawn does not come back from a restart: 'make destroy' and the same command make it anew."
+    die "$1" "it does not answer over ssh. If it is starting again, wait for it ('make ssh HOST=$1'), and run the same command again."
   die "$1" "$2 ended early. 'make ssh HOST=$1 CMD=\"df -h /\"' shows whether its disk is full; run the same command again to go on."
 }
 

@@ -4,6 +4,13 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=step.sh
 . "$(dirname "$0")/step.sh"
 
+# sha256 FILE: by OpenSSL where it is there, which takes a quarter of the time.
+sha256() {
+  local digest
+  digest=$(openssl dgst -sha256 -r "$1" 2>/dev/null || sha256sum "$1")
+  printf '%s\n' "${digest%% *}"
+}
+
 incoming=$BASE/incoming
 rm -rf "$incoming"
 mkdir -p "$incoming" "$BASE/files" "$BASE/images"
@@ -28,7 +35,7 @@ while read -r kind name digest; do
   image) path=$BASE/images/$name.tar ;;
   *) continue ;;
   esac
-  [ "$(sha256sum "$path" | cut -c1-64)" = "$digest" ] || die "$name is not what was sent: its SHA-256 is not $digest. Nothing of it was used; run the same command again."
+  [ "$(sha256 "$path")" = "$digest" ] || die "$name is not what was sent: its SHA-256 is not $digest. Nothing of it was used; run the same command again."
 done <"$incoming/list.new"
 mv "$incoming/list.new" "$BASE/list"
 rm -rf "$incoming"

@@ -1,43 +1,48 @@
 #!/usr/bin/env bash
 # stage.sh create|delete HOST, on the operator's machine: a distribution's files, images and scripts to a host, which is made
-# ready for it; what prepare.sh is told there comes by standard input, PREPARE_S bounds it. Files that are there already are not copied again. At the end the distribution is taken off a living host.
+# ready for it. What prepare.sh is told comes by standard input, PREPARE_S bounds it; RUNS_PODS: whether the host needs images. Files that
+# are there already are not copied again. At the end the distribution is taken off a living host.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=operator.sh
 . "$(dirname "${BASH_SOURCE[0]}")/operator.sh"
 HOST=${2:?usage: stage.sh create|delete HOST}
 
+LIST="cat $ON_HOST/list 2>/dev/null || true"
+
+# Prints the host's list, for a login less.
 scripts() {
   tar -C "$here" --owner=0 --group=0 -cf - . |
-    on "$HOST" "mkdir -p $ON_HOST/scripts && tar -xf - -C $ON_HOST/scripts" || cut_short "$HOST" "copying scripts"
+    on "$HOST" "mkdir -p $ON_HOST/scripts && tar -xf - -C $ON_HOST/scripts && { $LIST; }" || cut_short "$HOST" "copying scripts"
 }
 
-# What the host's list lacks of ours; a file counts as there only when the list says so.
+# files THERE: what the host's list, THERE, lacks of ours; a file counts as there only when the list says so.
 files() {
-  local list=$RUN/$PART.list kind name digest folder missing=0
-  [ -r "$list" ] || die "$HOST" "$list is missing, so nothing was fetched for it. Run 'pulumi up' again; it fetches first."
+  local there=$1 list kind name digest folder missing=0
+  [ -r "$RUN/$PART.list" ] || die "$HOST" "$RUN/$PART.list is missing, so nothing was fetched for it. Run 'pulumi up' again; it fetches first."
   folder=$(mktemp -d)
   # shellcheck disable=SC2064 # this folder
   trap "rm -rf '$folder'" EXIT
   mkdir "$folder/files" "$folder/images"
+  list=$folder/list.new
+  list_for "${RUNS_PODS:?}" >"$list"
   while read -r kind name digest; do
     [ "$kind" != version ] || continue
     [ -r "$BLOBS/$digest" ] || die "$HOST" "$name is no longer in the cache ($BLOBS). 'pulumi up --replace' of the step artifacts fetches it again."
     if [ "$kind" = image ]; then name=$name.tar; fi
     ln -s "$(readlink -f "$BLOBS/$digest")" "$folder/${kind}s/$name"
     missing=$((missing + 1))
-  done < <(on "$HOST" "cat $ON_HOST/list 2>/dev/null || true" </dev/null | grep -vxFf - "$list" || true)
-  cp "$list" "$folder/list.new"
-  if [ "$missing" -gt 0 ] || ! on "$HOST" "cmp -s - $ON_HOST/list" <"$list"; then
+  done < <(grep -vxFf <(printf '%s' "$there") "$list" || true)
+  if [ "$missing" -gt 0 ] || [ "$there" != "$(<"$list")" ]; then
     tar -C "$folder" --owner=0 --group=0 -chf - list.new files images | on "$HOST" "$ON_HOST/scripts/receive.sh" ||
       cut_short "$HOST" "copying $missing files"
   fi
 }
 
 create() {
-  local told
+  local told there
   told=$(cat)
-  scripts </dev/null
-  files </dev/null
+  there=$(scripts </dev/null)
+  files "$there" </dev/null
   printf '%s\n---\n' "$told" | bounded_on "${PREPARE_S:-300}" "$HOST" "$ON_HOST/scripts/prepare.sh"
 }
 
@@ -49,6 +54,7 @@ delete() {
 }
 
 case ${1:-} in
-create | delete | files) "$1" ;;
+create | delete) "$1" ;;
+files) files "$(on "$HOST" "$LIST" </dev/null)" ;;
 *) die "$HOST" "usage: stage.sh create|delete HOST" ;;
 esac

@@ -59,18 +59,21 @@ start_unit() {
 $(journal "$1")"
 }
 
-# wait_for WHAT SECONDS UNIT COMMAND...: polls until COMMAND succeeds.
+# wait_for WHAT SECONDS UNIT COMMAND...: polls until COMMAND succeeds; one that takes long is run less often, for what it takes is
+# missing where the waited-for starts.
 wait_for() {
-  local what=$1 limit=$(($2 * PATIENCE)) unit=$3 deadline last
+  local what=$1 limit=$(($2 * PATIENCE)) unit=$3 deadline last began pause
   shift 3
   deadline=$((SECONDS + limit))
-  until last=$("$@" 2>&1); do
+  while began=${EPOCHREALTIME/[.,]/} && ! last=$("$@" 2>&1); do
     # One that ends whenever it is started is given up by systemd: no time heals that.
     ! systemctl is-failed "$unit" >/dev/null || limit="$((SECONDS - deadline + limit))" deadline=0
     [ "$SECONDS" -lt "$deadline" ] || die "waited $limit s for $what. Last state: $(printf '%s' "$last" | tail -n 3 | tr '\n' ' '). $unit is $(systemctl is-active "$unit"), and its journal ends:
 $(journal "$unit")
 Look inside with 'make ssh HOST=$NODE'; run the same command again to go on."
-    sleep 0.2
+    pause=$((2 * (${EPOCHREALTIME/[.,]/} - began)))
+    pause=$((pause < 200000 ? 200000 : pause > 2000000 ? 2000000 : pause))
+    sleep "$(printf '%d.%06d' $((pause / 1000000)) $((pause % 1000000)))"
   done
 }
 
@@ -98,6 +101,12 @@ program() {
   printf '%s\n' "$path"
 }
 
+# place FILE TARGET: the same file once more, or its copy on another file system. Whoever replaces one does it by a rename.
+place() {
+  rm -f "$2"
+  ln "$1" "$2" 2>/dev/null || cp "$1" "$2"
+}
+
 # put_program NAME TARGET: the staged program in its place. Its own word for its version, which the distribution's function
 # version_of PATH reads, must be what the lab asks for.
 put_program() {
@@ -107,7 +116,7 @@ put_program() {
   [ "$says" = "$(staged_version)" ] ||
     die "the artifact $1 says it is ${says:-no $1}, and the lab asks for $(staged_version). Name the right file in the lab's file, or set version: $says."
   cmp -s "$staged" "$2" || {
-    cp "$staged" "$2.new"
+    place "$staged" "$2.new"
     mv "$2.new" "$2"
   }
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # upgrade.sh create, on the operator's machine: brings every host to the wanted version, programs and images, one after another,
-# in order. Hosts that have them are left alone, so on a fresh lab it does nothing. Environment: HOSTS (in order, with blanks), FIRST.
+# in order. Hosts that have them are left alone, so on a fresh lab it does nothing. Environment: HOSTS (in order, with blanks), NODES
+# (those that run pods), FIRST.
 # Standard input: settings, KEY=VALUE lines.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=operator.sh
@@ -19,6 +20,8 @@ check_order() {
     die "$host" "it runs $now, and the lab's file asks for $WANTED: Kubernetes is upgraded one minor at a time. Set version to the newest 1.$((now_minor + 1)) first."
 }
 
+runs_pods() { if [[ " $NODES " == *" $1 "* ]]; then echo true; else echo false; fi; }
+
 create() {
   local host now settings old=''
   settings=$(cat)
@@ -26,11 +29,11 @@ create() {
     now=$(bounded_on 60 "$host" "$ON_HOST/scripts/running.sh" </dev/null)
     check_order "$host" "$now"
     # Another file under the same version is as much a change.
-    if [ "$now" != "$WANTED" ] || ! bounded_on 60 "$host" "cmp -s - $ON_HOST/list" <"$RUN/$PART.list"; then old="$old $host"; fi
+    if [ "$now" != "$WANTED" ] || ! bounded_on 60 "$host" "cmp -s - $ON_HOST/list" < <(list_for "$(runs_pods "$host")"); then old="$old $host"; fi
   done
   for host in $old; do
     say "$host: brought to $WANTED"
-    "$here/stage.sh" files "$host"
+    RUNS_PODS=$(runs_pods "$host") "$here/stage.sh" files "$host"
     printf '%s\nCONTROLLER=%s\n---\n' "$settings" "$FIRST" | bounded_on 600 "$host" "$ON_HOST/scripts/upgrade-host.sh create" >/dev/null
     # Only when the cluster sees it well is the next one touched.
     bounded_on 300 "$FIRST" "$ON_HOST/scripts/verify.sh node $host $WANTED" </dev/null >/dev/null
