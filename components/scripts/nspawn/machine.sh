@@ -10,8 +10,13 @@ while [ "$1" != -- ]; do
 done
 shift
 
+enter() { for dir in "${cgroups[@]}"; do echo "$BASHPID" >"$dir/cgroup.procs"; done; }
+
+# On v2 a cgroup has processes or caps for its children: there this script stays outside.
+[ -f /sys/fs/cgroup/cgroup.controllers ] || enter
+
 run() (
-  for dir in "${cgroups[@]}"; do echo "$BASHPID" >"$dir/cgroup.procs"; done
+  [ ! -f /sys/fs/cgroup/cgroup.controllers ] || enter
   exec systemd-nspawn "$@"
 )
 
