@@ -21,7 +21,7 @@ part 'command plugin' make --no-print-directory conformance
 part 'host contract' pytest -m lab tests/contract
 part 'real lab' pytest -m lab tests/lab/test_lab.py tests/lab/test_secrets.py
 part 'distributions' pytest -m 'lab and not slow' tests/lab/test_k0s.py tests/lab/test_k3s.py tests/lab/test_microk8s.py tests/lab/test_microshift.py
-part 'faults' pytest -m 'faults and not slow' tests/faults/test_state.py
+part 'faults' pytest -m 'faults and not slow' tests/faults/test_state.py tests/faults/test_signals.py
 if why=$(python3 -m tests.libvirt.ground); then
   part 'set-up of virtual machines' make --no-print-directory setup STACK=libvirt-lab
   part 'virtual machines' pytest tests/libvirt/test_libvirt_graph.py tests/libvirt/test_libvirt_kvm.py tests/libvirt/test_libvirt_guests.py
@@ -31,6 +31,6 @@ else
   exit 1
 fi
 if [ "${FULL:-}" = 1 ]; then
-  part 'further faults' pytest -m 'faults and not slow' tests/faults
+  part 'further faults' pytest -m 'faults and not slow' tests/faults --deselect tests/faults/test_state.py --deselect tests/faults/test_signals.py
   part 'further labs' pytest -m lab tests/lab --deselect tests/lab/test_lab.py --deselect tests/lab/test_secrets.py
 fi

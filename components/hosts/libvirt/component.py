@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pulumi
+from pulumi_command import local
 
 from components.contract import Host, Ssh
 from components.digests import short_digest
@@ -23,6 +25,27 @@ if TYPE_CHECKING:
     import pulumi_libvirt as libvirt
 
 SSH_TIMEOUT_S = {"kvm": 180, "tcg": 900}
+
+
+@dataclass(frozen=True)
+class _Guest:
+    """A host before its machine is started.
+
+    Attributes:
+        name: as the lab calls it.
+        number: counted from 1.
+        role: controller or worker.
+        pair: its ssh key.
+        disk: its own, over the base image.
+        seed: what cloud-init finds.
+    """
+
+    name: str
+    number: int
+    role: str
+    pair: pulumi.Output[dict[str, str]]
+    disk: libvirt.Volume
+    seed: libvirt.CloudInitDisk
 
 
 class LibvirtHosts(pulumi.ComponentResource):
@@ -49,29 +72,68 @@ class LibvirtHosts(pulumi.ComponentResource):
         super().__init__("litelab:hosts:LibvirtHosts", name, None, opts)
         import pulumi_libvirt as libvirt  # other labs do without it
 
-        scripts = publish("libvirt", pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run(), also=("download",))
-        self._scripts = scripts
+        self._libvirt, self._args = libvirt, args
+        self._scripts = publish("libvirt", pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run(), also=("download",))
         self._uri = {"LIBVIRT_DEFAULT_URI": args.uri}
-        inside = pulumi.ResourceOptions(parent=self)
         self.facts = pulumi.Output.from_input({})
         # What a host is given must not tell how many there are: a host more would replace all.
-        keys = local_step("keys", scripts, "keys.py", arguments=["client"], secret=True, opts=inside)
-        client: pulumi.Output[dict[str, str]] = pulumi.Output.secret(keys.stdout.apply(json.loads))
-        image = local_step(
+        keys = local_step("keys", self._scripts, "keys.py", arguments=["client"], secret=True, opts=self._after())
+        self._client: pulumi.Output[dict[str, str]] = pulumi.Output.secret(keys.stdout.apply(json.loads))
+        image = self._image()
+        self._booted: pulumi.Output[dict[str, Any]] = image.stdout.apply(json.loads)
+        self._where: pulumi.Output[dict[str, str]] = self._place(image, keys).stdout.apply(json.loads)
+        self._identity = self._where.apply(lambda w: w["id"])
+        self.prefix = self._where.apply(lambda w: w["prefix"])
+
+        self._own = pulumi.ResourceOptions(
+            parent=self,
+            provider=libvirt.Provider("libvirt", uri=args.uri, opts=self._after()),
+            delete_before_replace=True,
+            # A volume that a killed run left is adopted as it is, a domain or a network refused: neither is wanted.
+            hooks=pulumi.ResourceHookBinding(before_create=[pulumi.ResourceHook("libvirt-clear", self._clear)]),
+        )
+        self._pool = libvirt.Pool(
+            "pool",
+            name=self._identity,
+            type="dir",
+            target={"path": self._where.apply(lambda w: w["pool"])},
+            opts=self._own,
+        )
+        # Deleted after all that is in the pool, before the pool itself, which libvirt deletes only when it is empty.
+        self._emptied = self._swept_at_the_end("volumes", self._pool)
+        self._network = self._lab_network()
+        base = self._uploaded("disk", "base", None)
+        direct = self._direct_boot() if args.builds_image else {}
+        guests = [self._guest(number, role, base, use) for number, role in enumerate(roles, start=1)]
+        # Deleted after the guests that the state knows, before what they stand on: takes the others.
+        swept = self._swept_at_the_end(
+            "domains", self._network, *(guest.disk for guest in guests), *(guest.seed for guest in guests)
+        )
+        self.hosts = [self._host(guest, self._domain(guest, swept, direct)) for guest in guests]
+        self.register_outputs({"prefix": self.prefix})
+
+    def _after(self, *steps: pulumi.Resource) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=self, depends_on=list(steps) or None)
+
+    def _image(self) -> local.Command:
+        args = self._args
+        return local_step(
             "image",
-            scripts,
+            self._scripts,
             "image.py",
             environment={
                 "IMAGE": json.dumps(args.image.model_dump(by_alias=True, exclude_none=True), sort_keys=True),
                 "DISK_GIB": str(args.disk_gib),
             },
             triggers=[built_image() if args.builds_image else ""],
-            opts=inside,
+            opts=self._after(),
         )
-        booted: pulumi.Output[dict[str, Any]] = image.stdout.apply(json.loads)
-        place = local_step(
+
+    def _place(self, *before: pulumi.Resource) -> local.Command:
+        args = self._args
+        return local_step(
             "place",
-            scripts,
+            self._scripts,
             "place.py",
             environment={
                 **self._uri,
@@ -79,165 +141,139 @@ class LibvirtHosts(pulumi.ComponentResource):
                 "STORAGE": args.storage or "",
                 "PATIENCE": str(PATIENCE[args.accelerator]),
             },
-            opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[image, keys])),
-        )
-        where: pulumi.Output[dict[str, str]] = place.stdout.apply(json.loads)
-        identity = where.apply(lambda w: w["id"])
-        self.prefix = where.apply(lambda w: w["prefix"])
-
-        provider = libvirt.Provider("libvirt", uri=args.uri, opts=inside)
-        clear = pulumi.ResourceHook("libvirt-clear", self._clear)
-        own = pulumi.ResourceOptions(
-            parent=self,
-            provider=provider,
-            delete_before_replace=True,
-            # A volume that a killed run left is adopted as it is, a domain or a network refused: neither is wanted.
-            hooks=pulumi.ResourceHookBinding(before_create=[clear]),
+            opts=self._after(*before),
         )
 
-        pool = libvirt.Pool(
-            "pool", name=identity, type="dir", target={"path": where.apply(lambda w: w["pool"])}, opts=own
-        )
-        # Deleted after all that is in the pool, before the pool itself, which libvirt deletes only when it is empty.
-        emptied = local_step(
-            "volumes",
-            scripts,
+    def _swept_at_the_end(self, what: str, *stands_on: pulumi.Resource) -> local.Command:
+        return local_step(
+            what,
+            self._scripts,
             "sweep.py",
-            arguments=["volumes"],
-            environment={**self._uri, "LAB_ID": identity},
-            opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[pool])),
+            arguments=[what],
+            environment={**self._uri, "LAB_ID": self._identity},
+            opts=self._after(*stands_on),
         )
-        network = libvirt.Network(
+
+    def _lab_network(self) -> libvirt.Network:
+        internet = self._args.internet
+        return self._libvirt.Network(
             "network",
-            name=identity,
-            mode="nat" if args.internet else "none",
+            name=self._identity,
+            mode="nat" if internet else "none",
             addresses=[self.prefix.apply(lambda prefix: f"{prefix}.0/24")],
             dhcp={"enabled": False},
             # Without a way out, names outside the lab are not asked for either.
-            dnsmasq_options=None if args.internet else {"options": [{"option_name": "no-resolv"}]},
+            dnsmasq_options=None if internet else {"options": [{"option_name": "no-resolv"}]},
             autostart=False,
-            opts=own,
+            opts=self._own,
         )
 
-        def in_pool(*more: pulumi.Resource, **extra: Any) -> pulumi.ResourceOptions:
-            return pulumi.ResourceOptions.merge(own, pulumi.ResourceOptions(depends_on=[emptied, *more], **extra))
+    def _in_pool(self, **extra: Any) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions.merge(self._own, pulumi.ResourceOptions(depends_on=[self._emptied], **extra))
 
-        def uploaded(part: str, file_name: str, form: str | None) -> libvirt.Volume:
-            return libvirt.Volume(
-                part,
-                name=file_name,
-                pool=pool.name,
-                source=booted.apply(lambda b: str(b[part])),
-                format=form,
-                opts=in_pool(replacement_trigger=booted.apply(lambda b: str(b["digest"]))),
-            )
+    def _uploaded(self, part: str, file_name: str, form: str | None) -> libvirt.Volume:
+        """One of the files that the image has, in the pool."""
+        return self._libvirt.Volume(
+            part,
+            name=file_name,
+            pool=self._pool.name,
+            source=self._booted.apply(lambda b: str(b[part])),
+            format=form,
+            opts=self._in_pool(replacement_trigger=self._booted.apply(lambda b: str(b["digest"]))),
+        )
 
-        base = uploaded("disk", "base", None)
-        direct: dict[str, Any] = {}
-        if args.builds_image:
-            direct = {
-                "kernel": uploaded("kernel", "vmlinuz", "raw").id,
-                "initrd": uploaded("initrd", "initrd.img", "raw").id,
-                # libvirt gives words without a value back as the last map, and everything sorted.
-                "cmdlines": [{"console": "ttyS0", "root": "/dev/vda"}, {"_": "rw"}],
-            }
+    def _direct_boot(self) -> dict[str, Any]:
+        """How an image without a boot loader is started."""
+        return {
+            "kernel": self._uploaded("kernel", "vmlinuz", "raw").id,
+            "initrd": self._uploaded("initrd", "initrd.img", "raw").id,
+            # libvirt gives words without a value back as the last map, and everything sorted.
+            "cmdlines": [{"console": "ttyS0", "root": "/dev/vda"}, {"_": "rw"}],
+        }
 
-        names = [f"host-{number}" for number in range(1, len(roles) + 1)]
-        pairs: dict[str, pulumi.Output[dict[str, str]]] = {}
-        seeds, disks = {}, {}
-        for number, host in enumerate(names, start=1):
-            key = local_step(f"key-{host}", scripts, "keys.py", arguments=[host], secret=True, opts=inside)
-            pairs[host] = pulumi.Output.secret(key.stdout.apply(json.loads))
-            first = _seed_of(where, client, pairs[host], number, host, args)
-            # All that makes the guest what it is: disk, settings and machine are made anew together.
-            made_of = pulumi.Output.unsecret(_made_of(first, booted, args, use))
-            disks[host] = libvirt.Volume(
-                f"disk-{host}",
-                name=host,
-                pool=pool.name,
-                base_volume_id=base.id,
-                size=args.disk_gib * 2**30,
-                format="qcow2",
-                opts=in_pool(replacement_trigger=made_of),
-            )
-            seeds[host] = libvirt.CloudInitDisk(
-                f"seed-{host}",
-                name=f"{host}.iso",
-                pool=pool.name,
-                user_data=first.apply(lambda s: s["user"]),
-                meta_data=first.apply(lambda s: s["meta"]),
-                network_config=first.apply(lambda s: s["network"]),
-                opts=in_pool(replacement_trigger=made_of, additional_secret_outputs=["userData"]),
-            )
-        # Deleted after the guests that the state knows, before what they stand on: takes the others.
-        swept = local_step(
-            "domains",
-            scripts,
-            "sweep.py",
-            arguments=["domains"],
-            environment={**self._uri, "LAB_ID": identity},
+    def _guest(self, number: int, role: str, base: libvirt.Volume, use: str) -> _Guest:
+        args, host = self._args, f"host-{number}"
+        key = local_step(f"key-{host}", self._scripts, "keys.py", arguments=[host], secret=True, opts=self._after())
+        pair: pulumi.Output[dict[str, str]] = pulumi.Output.secret(key.stdout.apply(json.loads))
+        known = pulumi.Output.all(self._where, self._client, pair)
+        first: pulumi.Output[dict[str, str]] = pulumi.Output.secret(
+            known.apply(lambda x: seed(x[0], x[1], x[2], number, host, args))
+        )
+        # All that makes the guest what it is: disk, settings and machine are made anew together.
+        made_of = pulumi.Output.unsecret(_made_of(first, self._booted, args, use))
+        disk = self._libvirt.Volume(
+            f"disk-{host}",
+            name=host,
+            pool=self._pool.name,
+            base_volume_id=base.id,
+            size=args.disk_gib * 2**30,
+            format="qcow2",
+            opts=self._in_pool(replacement_trigger=made_of),
+        )
+        settings = self._libvirt.CloudInitDisk(
+            f"seed-{host}",
+            name=f"{host}.iso",
+            pool=self._pool.name,
+            user_data=first.apply(lambda s: s["user"]),
+            meta_data=first.apply(lambda s: s["meta"]),
+            network_config=first.apply(lambda s: s["network"]),
+            opts=self._in_pool(replacement_trigger=made_of, additional_secret_outputs=["userData"]),
+        )
+        return _Guest(host, number, role, pair, disk, settings)
+
+    def _domain(self, guest: _Guest, swept: pulumi.Resource, direct: dict[str, Any]) -> libvirt.Domain:
+        is_kvm = self._args.accelerator == "kvm"
+        address = self._identity.apply(lambda lab: mac(lab, guest.name))
+        return self._libvirt.Domain(
+            f"domain-{guest.name}",
+            name=pulumi.Output.concat(self._identity, f"-{guest.name}"),
+            type="kvm" if is_kvm else "qemu",
+            arch="x86_64",
+            # Cloud kernels have no AHCI, and the provider's CD-ROM is an IDE one, which q35 has not.
+            machine="pc",
+            cpu={"mode": "host-passthrough" if is_kvm else "maximum"},
+            vcpu=self._args.cpus,
+            memory=self._args.memory_mib,
+            disks=[{"volume_id": guest.disk.id}],
+            cloudinit=guest.seed.id,
+            network_interfaces=[{"network_id": self._network.id, "mac": address}],
+            consoles=[{"type": "pty", "target_type": "serial", "target_port": "0"}],
+            # The default one is spice on a port of libvirt's machine.
+            graphics={"type": "vnc", "listen_type": "socket"},
+            autostart=False,
+            running=True,
+            **direct,
             opts=pulumi.ResourceOptions.merge(
-                inside, pulumi.ResourceOptions(depends_on=[network, *disks.values(), *seeds.values()])
+                self._own, pulumi.ResourceOptions(depends_on=[swept], replace_with=[guest.disk, guest.seed])
             ),
         )
 
-        self.hosts = []
-        for number, (host, role) in enumerate(zip(names, roles, strict=True), start=1):
-            domain = libvirt.Domain(
-                f"domain-{host}",
-                name=pulumi.Output.concat(identity, f"-{host}"),
-                type="kvm" if args.accelerator == "kvm" else "qemu",
-                arch="x86_64",
-                # Cloud kernels have no AHCI, and the provider's CD-ROM is an IDE one, which q35 has not.
-                machine="pc",
-                cpu={"mode": "host-passthrough" if args.accelerator == "kvm" else "maximum"},
-                vcpu=args.cpus,
-                memory=args.memory_mib,
-                disks=[{"volume_id": disks[host].id}],
-                cloudinit=seeds[host].id,
-                network_interfaces=[{"network_id": network.id, "mac": _mac_of(identity, host)}],
-                consoles=[{"type": "pty", "target_type": "serial", "target_port": "0"}],
-                # The default one is spice on a port of libvirt's machine.
-                graphics={"type": "vnc", "listen_type": "socket"},
-                autostart=False,
-                running=True,
-                **direct,
-                opts=pulumi.ResourceOptions.merge(
-                    own, pulumi.ResourceOptions(depends_on=[swept], replace_with=[disks[host], seeds[host]])
-                ),
-            )
-            address = pulumi.Output.concat(self.prefix, f".{FIRST_ADDRESS + number}")
-            made = local_step(
-                host,
-                scripts,
-                "ready.py",
-                arguments=[host],
-                environment={
-                    **self._uri,
-                    "DOMAIN": domain.name,
-                    "ADDRESS": address,
-                    "HOST_KEY": pulumi.Output.unsecret(pairs[host].apply(lambda p: p["public"])),
-                    "SSH_TIMEOUT_S": str(SSH_TIMEOUT_S[args.accelerator]),
-                },
-                triggers=[domain.id],
-                opts=inside,
-            )
-            self.hosts.append(
-                Host(
-                    name=host,
-                    role=role,
-                    address=address,
-                    ssh=Ssh(
-                        user="root",
-                        port=22,
-                        private_key=client.apply(lambda c: c["private"]),
-                        host_key=pairs[host].apply(lambda p: p["public"]),
-                    ),
-                    identity=made.stdout.apply(lambda text: str(json.loads(text)["identity"])),
-                    made=made,
-                )
-            )
-        self.register_outputs({"prefix": self.prefix})
+    def _host(self, guest: _Guest, domain: libvirt.Domain) -> Host:
+        address = pulumi.Output.concat(self.prefix, f".{FIRST_ADDRESS + guest.number}")
+        public = guest.pair.apply(lambda p: p["public"])
+        made = local_step(
+            guest.name,
+            self._scripts,
+            "ready.py",
+            arguments=[guest.name],
+            environment={
+                **self._uri,
+                "DOMAIN": domain.name,
+                "ADDRESS": address,
+                "HOST_KEY": pulumi.Output.unsecret(public),
+                "SSH_TIMEOUT_S": str(SSH_TIMEOUT_S[self._args.accelerator]),
+            },
+            triggers=[domain.id],
+            opts=self._after(),
+        )
+        return Host(
+            name=guest.name,
+            role=guest.role,
+            address=address,
+            ssh=Ssh(user="root", port=22, private_key=self._client.apply(lambda c: c["private"]), host_key=public),
+            identity=made.stdout.apply(lambda text: str(json.loads(text)["identity"])),
+            made=made,
+        )
 
     async def _clear(self, args: pulumi.ResourceHookArgs) -> None:
         """Before anything of the lab is made: takes away what a killed or failed run left under its name."""
@@ -255,22 +291,6 @@ class LibvirtHosts(pulumi.ComponentResource):
 def built_image() -> str:
     """The folder name of the image that ``make image`` has built last, its content key in it."""
     return (cache_folder() / "guests" / "debian").resolve().name
-
-
-def _mac_of(lab: pulumi.Output[str], host: str) -> pulumi.Output[str]:
-    return lab.apply(lambda name: mac(name, host))
-
-
-def _seed_of(
-    where: pulumi.Output[dict[str, str]],
-    client: pulumi.Output[dict[str, str]],
-    pair: pulumi.Output[dict[str, str]],
-    number: int,
-    host: str,
-    args: LibvirtSettings,
-) -> pulumi.Output[dict[str, str]]:
-    known = pulumi.Output.all(where, client, pair)
-    return pulumi.Output.secret(known.apply(lambda x: seed(x[0], x[1], x[2], number, host, args)))
 
 
 def _made_of(
