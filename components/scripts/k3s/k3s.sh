@@ -75,8 +75,12 @@ configure() {
 # install_unit ROLE: K3s's own installer makes the unit and the uninstaller; it downloads and starts nothing.
 install_unit() {
   local log
-  log=$(INSTALL_K3S_SKIP_DOWNLOAD=true INSTALL_K3S_SKIP_START=true INSTALL_K3S_SKIP_SELINUX_RPM=true \
-    INSTALL_K3S_SELINUX_WARN=true sh "$(artifact install)" "$1" 2>&1) || die "K3s's installer failed. It said: $(printf '%s' "$log" | tail -n 3 | tr '\n' ' ')"
+  # It would keep the proxy in a file of the unit's; systemd tells K3s which one there is now.
+  log=$(
+    unset http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY
+    INSTALL_K3S_SKIP_DOWNLOAD=true INSTALL_K3S_SKIP_START=true INSTALL_K3S_SKIP_SELINUX_RPM=true \
+      INSTALL_K3S_SELINUX_WARN=true sh "$(artifact install)" "$1" 2>&1
+  ) || die "K3s's installer failed. It said: $(printf '%s' "$log" | tail -n 3 | tr '\n' ' ')"
 }
 
 # start UNIT SECONDS: K3s's unit has no limit of its own: with a wrong token it tries for ever, and where it ends it is restarted.
