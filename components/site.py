@@ -167,8 +167,31 @@ def k3s(registries: Mapping[str, Registry], with_ca: bool) -> dict[str, str]:
     return {"etc/rancher/k3s/registries.yaml": json.dumps(content, indent=1) + "\n"}
 
 
-FORMS = {"upstream": containerd, "k3s": k3s, "k0s": containerd}
-"""How a distribution is told of mirrors."""
+def crio(registries: Mapping[str, Registry], with_ca: bool) -> dict[str, str]:  # noqa: ARG001 # hosts trust it already
+    """For CRI-O (containers-registries.conf(5)); a prefix is a registry's name, or one of its subdomains.
+
+    Raises:
+        SettingsError: all others (``*``) are asked for.
+    """
+    if "*" in registries:
+        msg = (
+            "registries: '*' can't be told to microshift, whose CRI-O takes mirrors of registries by their names alone. "
+            "Name each one (docker.io, quay.io, registry.k8s.io)."
+        )
+        raise SettingsError(msg)
+    lines = []
+    for name, registry in registries.items():
+        lines.append(f'[[registry]]\nprefix = "{name}"\nlocation = "{name}"\n')
+        for mirror in registry.mirrors:
+            scheme, location = mirror.split("://", 1)
+            lines.append(f'[[registry.mirror]]\nlocation = "{location}"\n')
+            # CRI-O speaks https first even so, and then trusts whoever answers.
+            lines.extend(["insecure = true\n"] if scheme == "http" else [])
+    return {"etc/containers/registries.conf.d/99-litelab-site.conf": "".join(lines)}
+
+
+FORMS = {"upstream": containerd, "k3s": k3s, "k0s": containerd, "microk8s": containerd, "microshift": crio}
+"""How a distribution is told of mirrors. MicroK8s' containerd looks elsewhere, and is led there by its own ``mirrors.sh``."""
 
 
 def archive(contents: Mapping[str, str]) -> str:

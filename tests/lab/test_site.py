@@ -1,6 +1,7 @@
 """A standing lab is told of a proxy, an authority and a mirror: its hosts pull by them, and nothing on it is made anew.
 
-Registry and proxy are doubles on the lab's own network, in the network namespace of host-1; nothing outside is asked.
+Registry and proxy are doubles on the lab's own network, in the network namespace of host-1; nothing outside is asked. The labs: upstream
+and MicroK8s' double always; k0s, K3s and MicroShift where the environment names the real ones, as for their own tests.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import platform
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,24 +20,88 @@ from typing import Any
 import pytest
 
 from tests.doubles.authority import Authority
-from tests.lab.lab import PROJECT, LabStack, wait_for
+from tests.doubles.hostimage import double_cache
+from tests.lab import distributions as common
+from tests.lab import k0slabs, k3slabs, microshift
+from tests.lab.lab import PROJECT, LabStack, environment, wait_for
 from tools.setup import images
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 OUTSIDE = "registry.outside.example"
 MIRROR_PORT, OUTSIDE_PORT, PROXY_PORT = 5000, 443, 3128
+
+
+SMALL = {
+    "hosts.memoryMib": "1536", "workers": "1", "controllerRunsWorkloads": "true", "workloads": "[]",
+}  # fmt: skip
+
+
+def upstream_lab(folder: Path) -> LabStack:
+    return LabStack("site-lab", SMALL)
+
+
+def k0s_lab(folder: Path) -> LabStack:
+    vendor = k0slabs.find_vendor(folder)
+    if vendor.is_double:
+        pytest.skip("no real k0s is given (LITELAB_K0S)")
+    return k0slabs.lab_of(vendor, "site-k0s", folder, **{**SMALL, "controllerRunsWorkloads": "false"})
+
+
+def k3s_lab(folder: Path) -> LabStack:
+    vendor = k3slabs.find_vendor(folder)
+    if vendor.is_double:
+        pytest.skip("no real K3s is given (LITELAB_K3S)")
+    return k3slabs.lab_of(vendor, "site-k3s", folder, **SMALL)
+
+
+def microshift_lab(folder: Path) -> LabStack:
+    vendor = microshift.vendor(folder)
+    if vendor.is_double:
+        pytest.skip("no real MicroShift is given (LITELAB_MICROSHIFT)")
+    return microshift.stack("site-microshift", vendor, folder, **SMALL)
+
+
+def microk8s_lab(folder: Path) -> LabStack:
+    env = environment()
+    store = "microk8s 1.34/stable v1.34.4 8511\ncore22 latest/stable 20250930 2139\n"
+    cache = double_cache(Path(env["LITELAB_CACHE"]), folder, "microk8s", store=store)
+    lab = {**common.COMMON, **SMALL}
+    return LabStack("site-microk8s", lab, {**env, "LITELAB_CACHE": str(cache)}, "microk8s-lab")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What differs between distributions."""
+
+    lab: Callable[[Path], LabStack]
+    nodes: tuple[str, ...]
+    """Hosts that run pods."""
+    runtime: str
+    """The last node's unit that pulls."""
+
+
+KINDS = {
+    "upstream": Kind(upstream_lab, ("host-1", "host-2"), "containerd"),
+    "k3s": Kind(k3s_lab, ("host-1", "host-2"), "k3s-agent"),
+    "k0s": Kind(k0s_lab, ("host-2",), "k0sworker"),
+    "microshift": Kind(microshift_lab, ("host-1",), "crio"),
+    "microk8s": Kind(microk8s_lab, ("host-1", "host-2"), "snap.microk8s.daemon-containerd"),
+}
 
 
 @dataclass
 class Place:
     """The lab, and what the doubles were asked."""
 
+    kind: Kind
     lab: LabStack
     folder: Path
     address: str
     before: dict[str, str]
-    """Each host's machine and steps before the lab was told anything."""
+    """Each host's machine and steps, and the container of a pod on each node, before the lab was told anything."""
+    files: dict[str, str]
+    """Each host's files at that time, where the lab may be told."""
     told: str
     """What the second ``up`` printed."""
 
@@ -45,25 +110,33 @@ class Place:
         return log.read_text().splitlines() if log.exists() else []
 
 
-def marks(lab: LabStack) -> dict[str, str]:
+def marks(kind: Kind, lab: LabStack) -> dict[str, str]:
     steps = lab.on_each("grep -v '\"prepare\"' /var/lib/litelab/steps.jsonl; systemctl show -p MainPID kubelet")
-    return {**steps, **lab.machine_ids()}
+    pods = {f"pod on {node}": common.container_of(lab, f"keep-{node}") for node in kind.nodes}
+    return {**steps, **lab.machine_ids(), **pods}
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def files(lab: LabStack) -> dict[str, str]:
+    return lab.on_each(
+        "find /etc /var/snap/microk8s/current/args /usr/local/share /var/lib/litelab -xdev -not -path '/etc/ssl/*' 2>/dev/null | sort || true"
+    )
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     if os.geteuid() != 0:
         pytest.skip("nspawn hosts are made by root")
     folder = tmp_path_factory.mktemp("site")
-    lab = LabStack(
-        "site-lab",
-        {"hosts.memoryMib": "1536", "workers": "1", "controllerRunsWorkloads": "true", "workloads": "[]"},
-    )
+    kind = KINDS[request.param]
+    lab = kind.lab(tmp_path_factory.mktemp("vendor"))
     doubles: list[subprocess.Popen[bytes]] = []
     try:
         lab.prepare()
-        lab.pulumi("up", "--yes", "--skip-preview")
-        before = marks(lab)
+        common.up(lab)
+        for node in kind.nodes:
+            start_pod(lab, f"keep-{node}", "docker.io/litelab/pause:1", node, "IfNotPresent")
+            lab.kubectl("wait", f"pod/keep-{node}", "--for=condition=Ready", "--timeout=120s", timeout=150)
+        before, there = marks(kind, lab), files(lab)
         address = lab.hosts[0]["address"]
         doubles = serve(lab, folder, address)
         settings = {
@@ -72,8 +145,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         }  # fmt: skip
         for key, value in settings.items():
             lab.pulumi("config", "set", "--plaintext", f"litelab:{key}", str(value))
-        told = lab.pulumi("up", "--yes", "--skip-preview").stdout
-        yield Place(lab, folder, address, before, told)
+        told = common.up(lab)
+        yield Place(kind, lab, folder, address, before, there, told)
     finally:
         for double in doubles:
             double.kill()
@@ -113,9 +186,13 @@ def serve(lab: LabStack, folder: Path, address: str) -> list[subprocess.Popen[by
     return started
 
 
-def run_pod(lab: LabStack, name: str, image: str, node: str) -> dict[str, Any]:
-    """A pod that must pull its image, and how it ended."""
-    container = {"name": "main", "image": image, "imagePullPolicy": "Always", "command": ["echo", "pulled"]}
+def start_pod(lab: LabStack, name: str, image: str, node: str, policy: str, *command: str) -> None:
+    container = {
+        "name": "main",
+        "image": image,
+        "imagePullPolicy": policy,
+        **({"command": list(command)} if command else {}),
+    }
     spec = {"nodeName": node, "restartPolicy": "Never", "containers": [container]}
     manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
     wait_for(
@@ -123,6 +200,11 @@ def run_pod(lab: LabStack, name: str, image: str, node: str) -> dict[str, Any]:
         lambda: lab.kubectl("get", "serviceaccount", "default", check=False).returncode == 0 or None,
     )  # fmt: skip
     lab.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+
+
+def run_pod(lab: LabStack, name: str, image: str, node: str) -> dict[str, Any]:
+    """A pod that must pull its image, and how it ended."""
+    start_pod(lab, name, image, node, "Always", "echo", "pulled")
 
     def ended() -> dict[str, Any] | None:
         status: dict[str, Any] = lab.get("pod", name)["status"]
@@ -134,11 +216,11 @@ def run_pod(lab: LabStack, name: str, image: str, node: str) -> dict[str, Any]:
         pytest.fail(lab.kubectl("describe", "pod", name).stdout[-3000:])
 
 
-@pytest.mark.parametrize("node", ["host-1", "host-2"])
-def test_a_pod_starts_from_an_image_that_only_the_mirror_has(place: Place, node: str) -> None:
-    status = run_pod(place.lab, f"mirrored-{node}", "docker.io/litelab/mirrored:1", node)
-    assert status["phase"] == "Succeeded"
-    assert place.lab.kubectl("logs", f"mirrored-{node}").stdout == "pulled\n"
+def test_a_pod_starts_from_an_image_that_only_the_mirror_has(place: Place) -> None:
+    for node in place.kind.nodes:
+        status = run_pod(place.lab, f"mirrored-{node}", "docker.io/litelab/mirrored:1", node)
+        assert status["phase"] == "Succeeded"
+        assert place.lab.kubectl("logs", f"mirrored-{node}").stdout == "pulled\n"
     asked = place.asked("mirror")
     for part in ("manifests", "blobs"):
         assert any(f"{place.address}:{MIRROR_PORT} /v2/litelab/mirrored/{part}/" in line for line in asked), asked
@@ -147,14 +229,14 @@ def test_a_pod_starts_from_an_image_that_only_the_mirror_has(place: Place, node:
 
 
 def test_a_pod_starts_from_an_image_of_the_outside_by_the_proxy_and_the_sites_authority(place: Place) -> None:
-    status = run_pod(place.lab, "far", f"{OUTSIDE}/litelab/far:1", "host-2")
+    status = run_pod(place.lab, "far", f"{OUTSIDE}/litelab/far:1", place.kind.nodes[-1])
     assert status["phase"] == "Succeeded"
     assert f"CONNECT {OUTSIDE}:443" in place.asked("proxy")
     assert any(f" {OUTSIDE} /v2/litelab/far/manifests/" in line for line in place.asked("outside"))
 
 
 def test_nothing_that_was_there_was_made_anew(place: Place) -> None:
-    assert marks(place.lab) == place.before
+    assert marks(place.kind, place.lab) == place.before
     assert "2 created" in place.told or "3 created" in place.told, place.told
     assert "replaced" not in place.told
 
@@ -164,22 +246,26 @@ def test_an_up_without_a_change_runs_no_step(place: Place) -> None:
 
 
 def test_steps_on_hosts_see_the_proxy_and_the_authority_is_trusted(place: Place) -> None:
-    seen = place.lab.ssh("host-2", ". /opt/litelab/upstream/scripts/step.sh; env").stdout
+    node = place.kind.nodes[-1]
+    seen = place.lab.ssh(node, ". /opt/litelab/*/scripts/step.sh; env").stdout
     assert f"HTTPS_PROXY=http://{place.address}:{PROXY_PORT}" in seen
-    unit = place.lab.ssh(
-        "host-2", "tr '\\0' '\\n' </proc/$(systemctl show -p MainPID --value containerd)/environ"
-    ).stdout
-    assert f"HTTPS_PROXY=http://{place.address}:{PROXY_PORT}" in unit
+    # K3s writes its title over what its environment begins with.
+    assert f"PROXY=http://{place.address}:{PROXY_PORT}" in environment_of(place, node)
+
+
+def environment_of(place: Place, node: str) -> str:
+    """What the unit that pulls was started with."""
+    unit = place.kind.runtime
+    return place.lab.ssh(node, f"tr '\\0' '\\n' </proc/$(systemctl show -p MainPID --value {unit})/environ").stdout
 
 
 def test_without_the_settings_hosts_are_as_they_were(place: Place) -> None:
     lab = place.lab
     for key in ("ca", "proxy", "registries"):
         lab.pulumi("config", "rm", f"litelab:{key}")
-    lab.pulumi("up", "--yes", "--skip-preview")
-    left = lab.on_each("ls -d /etc/litelab/* /etc/containerd/certs.d/*/hosts.toml /var/lib/litelab/site /etc/systemd/system.conf.d/litelab-site.conf "
-                       "/usr/local/share/ca-certificates/litelab-site.crt /etc/ssl/certs/litelab-site.pem 2>/dev/null || true")  # fmt: skip
-    assert set(left.values()) == {""}
-    unit = lab.ssh("host-2", "tr '\\0' '\\n' </proc/$(systemctl show -p MainPID --value containerd)/environ").stdout
-    assert "PROXY" not in unit
-    assert marks(lab) == place.before
+    common.up(lab)
+    assert files(lab) == place.files
+    node = place.kind.nodes[-1]
+    assert lab.ssh(node, "ls /etc/ssl/certs | grep litelab || true").stdout == ""
+    assert "PROXY" not in environment_of(place, node)
+    assert marks(place.kind, lab) == place.before

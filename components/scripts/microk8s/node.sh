@@ -23,6 +23,7 @@ begin_anew() {
   rm -f "$JOINED"
   snap_do "remove a MicroK8s whose join broke off" 300 remove --purge microk8s
   install_fresh
+  "${BASH_SOURCE%/*}/mirrors.sh"
 }
 
 join() {

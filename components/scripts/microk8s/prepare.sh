@@ -18,4 +18,5 @@ read_input
 need_snapd
 prepare_os
 has_snap microk8s || install_fresh
+"${BASH_SOURCE%/*}/mirrors.sh"
 step_done prepare

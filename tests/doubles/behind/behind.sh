@@ -78,7 +78,7 @@ YAML
 can_lower_oom() { [ $((0x$(awk '/^CapEff/ { print $2 }' /proc/self/status) >> 24 & 1)) = 1 ]; }
 cgroup_v2() { [ -f /sys/fs/cgroup/cgroup.controllers ]; }
 
-# containerd_config SOCKET STATE CNI_CONF CNI_BIN: as set-up's containerd takes it. Its root is /var/lib/containerd, which is no overlay.
+# containerd_config SOCKET STATE CNI_CONF CNI_BIN [CERTS]: as set-up's containerd takes it. Its root is /var/lib/containerd, which is no overlay.
 containerd_config() {
   local restrict=true systemd=false
   ! can_lower_oom || restrict=false
@@ -103,6 +103,7 @@ state = "$2"
       BinaryName = "$DOUBLE/upstream/bin/runc"
       SystemdCgroup = $systemd
 TOML
+  [ -z "${5:-}" ] || printf '  [plugins."io.containerd.grpc.v1.cri".registry]\n    config_path = "%s"\n' "$5"
 }
 
 # kubelet_config DNS CLIENT_CA SOCKET

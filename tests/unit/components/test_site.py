@@ -78,6 +78,26 @@ class TestFiles:
         assert content["mirrors"] == {"*": {"endpoint": ["https://cache:5000"]}}
         assert content["configs"] == {"cache:5000": {"tls": {"ca_file": "/etc/litelab/site-ca.crt"}}}
 
+    def test_mirrors_reach_microk8s_in_the_folder_that_its_own_links_lead_to(self) -> None:
+        found = made({"distribution": "microk8s", "registries": {"*": "https://cache:5000"}})
+        assert set(found) == {"etc/containerd/certs.d/_default/hosts.toml"}
+
+    def test_mirrors_reach_cri_o_in_their_order_and_http_is_said_to_be_meant(self) -> None:
+        registries = {"docker.io": {"mirrors": ["https://a:5000", "http://b"]}, "r.example:5000": "https://c"}
+        (text,) = made({"distribution": "microshift", "registries": registries}).values()
+        assert tomllib.loads(text)["registry"] == [
+            {
+                "prefix": "docker.io",
+                "location": "docker.io",
+                "mirror": [{"location": "a:5000"}, {"location": "b", "insecure": True}],
+            },
+            {"prefix": "r.example:5000", "location": "r.example:5000", "mirror": [{"location": "c"}]},
+        ]
+
+    def test_all_others_are_refused_for_cri_o_which_knows_no_such_thing(self) -> None:
+        with pytest.raises(SettingsError, match=r"'\*' can't be told to microshift.*Name each one"):
+            made({"distribution": "microshift", "registries": {"*": "https://c", "docker.io": "https://c"}})
+
     def test_a_lab_that_asks_for_nothing_gets_nothing(self) -> None:
         assert made({}) == {}
 
