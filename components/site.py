@@ -140,7 +140,10 @@ def _form(args: LabSettings) -> Callable[[Mapping[str, Registry], bool], dict[st
             "Leave registries out."
         )
         raise SettingsError(msg)
-    return form or containerd
+    form = form or containerd
+    # What it can't say is refused here, not when addresses are known.
+    form(args.registries, False)
+    return form
 
 
 def containerd(registries: Mapping[str, Registry], with_ca: bool) -> dict[str, str]:

@@ -41,3 +41,8 @@ def test_a_lab_without_such_settings_has_no_such_step(lab: Declare) -> None:
 def test_an_authority_that_is_not_there_is_said_before_anything_is_declared(lab: Declare) -> None:
     with pytest.raises(SettingsError, match=r"ca: no/such\.pem can't be read"):
         lab({"ca": "no/such.pem"})
+
+
+def test_what_a_distribution_cant_be_told_is_said_before_anything_is_declared(lab: Declare) -> None:
+    with pytest.raises(SettingsError, match=r"registries: '\*' can't be told to microshift"):
+        lab({"distribution": "microshift", "registries": {"*": "https://mirror.example:5000"}})
