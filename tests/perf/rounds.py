@@ -89,8 +89,10 @@ class Figures:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """What a lab's programs run in; set-up asks no question."""
-    return {**stacks.environment(places.cache()), "PYTHONPATH": str(places.PROJECT), "YES": "1", **more}
+    """What a lab's programs run in; set-up asks no question, and Python keeps what it has compiled, as in a user's shell."""
+    known = stacks.environment(places.cache())
+    known.pop("PYTHONDONTWRITEBYTECODE", None)
+    return {**known, "PYTHONPATH": str(places.PROJECT), "YES": "1", **more}
 
 
 def timed(command: Sequence[str], *, cwd: Path = places.PROJECT, extra: Mapping[str, str] | None = None) -> float:
