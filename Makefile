@@ -3,6 +3,7 @@ STACK ?= upstream-lab
 HOST ?= host-1
 SETUP := python3 -m tools.setup
 # By the environment, never as a word of a shell here: it runs on the host.
+override CMD := $(value CMD)
 export CMD
 # What `. ./env.sh` gives a shell.
 ENV := . ./env.sh;
@@ -36,14 +37,14 @@ status: ## a lab's hosts and nodes
 	@$(SETUP) status $(STACK)
 
 ssh: ## a shell on a host: make ssh [HOST=host-1], or CMD='uptime'
-	@$(SETUP) up $(STACK)
+	@$(SETUP) up $(STACK) "$(HOST)"
 	@ssh -F .lab/run/$(STACK)/ssh_config $(if $(CMD),,-t) $(HOST) "$$CMD"
 
 logs: ## pack what a lab said, without secrets; HOST=host-1 [UNIT=kubelet] shows a host's journal instead
 ifeq ($(UNIT)$(filter-out file,$(origin HOST)),)
 	@$(SETUP) logs $(STACK)
 else
-	@$(SETUP) up $(STACK)
+	@$(SETUP) up $(STACK) "$(HOST)"
 	@ssh -F .lab/run/$(STACK)/ssh_config $(HOST) '$$([ "$$(id -u)" = 0 ] || echo sudo -n)' journalctl --no-pager -n 100 $(if $(UNIT),-u $(UNIT))
 endif
 

@@ -162,7 +162,7 @@ class UpstreamCluster(pulumi.ComponentResource):
             controller,
             scripts,
             "verify.sh",
-            stdin=f"NODES={len(hosts)}\nTAINT={str(not args.controller_runs_workloads).lower()}\n---\n",
+            stdin=f"NODES={','.join(self.nodes)}\nTAINT={str(not args.controller_runs_workloads).lower()}\n---\n",
             triggers=[VERSION],
             opts=options(*nodes),
         )

@@ -528,6 +528,17 @@ class TestRestart:
         lab.kubectl("delete", "pod", "again", "--now")
 
 
+class TestFewerWorkers:
+    def test_a_worker_that_leaves_is_no_node_any_more_and_the_others_stay(self, lab: LabStack) -> None:
+        stay = {name: pid for name, pid in lab.machine_ids().items() if name != "host-3"}
+        lab.pulumi(
+            "config", "set-all", "--path", "--plaintext", "litelab:workers=1", "--plaintext", "litelab:workloads=[]"
+        )
+        lab.pulumi("up", "--yes", "--skip-preview")
+        assert [node["metadata"]["name"] for node in lab.get("nodes")["items"]] == ["host-1", "host-2"]
+        assert lab.machine_ids() == stay
+
+
 class TestDestroy:
     def test_nothing_is_left_of_a_lab(self, standing: Standing) -> None:
         lab = standing.lab

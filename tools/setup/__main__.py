@@ -118,8 +118,11 @@ def main(arguments: list[str]) -> int:
     setup.add_argument("--group", action="append", default=[], choices=venv.GROUPS)
     setup.add_argument("--stack", default="", help="what this stack's lab needs more than the default one")
     verbs.add_parser("image")
-    for verb in ("lab", "destroy", "status", "logs", "kubeconfig", "up"):
+    for verb in ("lab", "destroy", "status", "logs", "kubeconfig"):
         verbs.add_parser(verb).add_argument("stack")
+    up = verbs.add_parser("up", help="whether a lab is up, and has this host")
+    up.add_argument("stack")
+    up.add_argument("host", nargs="?", default="")
     bench = verbs.add_parser("bench")
     bench.add_argument("stack")
     bench.add_argument("workload")
@@ -142,7 +145,7 @@ def main(arguments: list[str]) -> int:
         case "kubeconfig":
             return lab.kubeconfig(given.stack)
         case "up":
-            return lab.require_up(given.stack)
+            return lab.require_up(given.stack, given.host)
         case "status":
             return lab.status(cache, given.stack)
         case "logs":
@@ -155,6 +158,9 @@ def main(arguments: list[str]) -> int:
             signal.signal(number, lambda *_: _terminate(progress))
     match given.verb:
         case "setup":
+            if given.stack:
+                # A name that is not there need not wait for a build.
+                lab.known(given.stack)
             os.environ.update(site.trust(cache, os.environ))
             try:
                 set_up(cache, ("runtime", *given.group), given.stack, progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ def up(cache: Path, stack: str, progress: Progress) -> int:
     A lab that failed is kept for a look, unless ``DESTROY_ON_FAILURE=1``.
     """
     stacks.require_whole_state(stack)
-    _known(stack)
+    known(stack)
     _engine(cache)
     stacks.free(cache, stack, progress)
     environment = stacks.environment(cache)
@@ -75,7 +76,7 @@ def _look_inside(stack: str) -> str:
 def destroy(cache: Path, stack: str, progress: Progress) -> int:
     """Remove a lab and every trace of it; the stack stays, empty."""
     stacks.require_whole_state(stack)
-    _known(stack)
+    known(stack)
     if not stacks.exists(stack):
         print(f"Stack {stack} was never made: nothing to destroy.")
         return 0
@@ -85,6 +86,10 @@ def destroy(cache: Path, stack: str, progress: Progress) -> int:
     if code == 0:
         code = _remove_unknown(stack)
     hand_over()
+    if code == 0:
+        results = OWN / "results" / stack
+        kept = f" What it measured stays in {results.relative_to(PROJECT)}/." if results.exists() else ""
+        print(f"Lab {stack} is removed; 'make lab STACK={stack}' makes it again.{kept}")
     return code
 
 
@@ -99,21 +104,18 @@ def _remove_unknown(stack: str) -> int:
 def status(cache: Path, stack: str) -> int:
     """Print the stack, its hosts, and its nodes as the API server sees them."""
     stacks.require_whole_state(stack)
-    _known(stack)
+    known(stack)
     run = OWN / "run" / stack
     if not (run / "ssh_config").exists():
         print(f"{stack}: not up. 'make lab STACK={stack}' brings it up.")
         return 0
     held = ", ".join(f"process {lock.pid}" for lock in stacks.locks(stack))
     print(f"{stack}: up{f', in use by {held}' if held else ''}")
-    hosts = [
-        line.split()[1]
-        for line in (run / "ssh_config").read_text(encoding="utf-8").splitlines()
-        if line.startswith("Host host-")
-    ]
-    for host in hosts:
+    for host in _hosts(run / "ssh_config"):
         print(f"  {host}: {_seen(run, host)}")
-    if (run / "kubeconfig").exists():
+    if not (run / "kubeconfig").exists():
+        print(f"  no cluster yet: 'make lab STACK={stack}' goes on where it stopped")
+    else:
         kubectl = cache / "artifacts/upstream/bin/kubernetes"
         command = [
             "kubectl",
@@ -138,7 +140,8 @@ def _seen(run: Path, host: str) -> str:
         "-o",
         "ConnectTimeout=5",
         host,
-        "uptime -p; systemctl is-system-running",
+        # Not uptime, which is the machine's where a host is a container.
+        "awk '{ up = $1 } END { print int(up) }' /proc/uptime; cut -d' ' -f22 /proc/1/stat; getconf CLK_TCK; systemctl is-system-running",
     ]
     try:
         seen = subprocess.run(
@@ -146,21 +149,43 @@ def _seen(run: Path, host: str) -> str:
         )
     except subprocess.TimeoutExpired:
         return "does not answer within 20 s"
-    return ", ".join(seen.stdout.split("\n")).strip(", ") or seen.stderr.strip()
+    match seen.stdout.split():
+        case [machine_s, started, ticks, state]:
+            return f"up {_told(int(machine_s) - int(started) // int(ticks))}, {state}"
+    return seen.stderr.strip() or "answers, and does not say how it is"
 
 
-def require_up(stack: str) -> int:
-    """Say in one paragraph that a lab is not up, before ssh says it in its own way."""
-    _known(stack)
-    if not (OWN / "run" / stack / "ssh_config").exists():
+def _told(seconds: int) -> str:
+    """A time as a person says it."""
+    minutes = seconds // 60
+    if minutes < 1:
+        return f"{seconds} s"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
+def require_up(stack: str, host: str = "") -> int:
+    """Say in one paragraph that a lab is not up, or has no such host, before ssh says it in its own way."""
+    known(stack)
+    config = OWN / "run" / stack / "ssh_config"
+    if not config.exists():
         msg = f"Stack {stack} is not up, so it has no hosts. 'make lab STACK={stack}' brings it up."
+        raise SetupError(msg)
+    hosts = _hosts(config)
+    if host and host not in hosts:
+        msg = f"Lab {stack} has no host {host!r}. It has {', '.join(hosts)}: give one as HOST=."
         raise SetupError(msg)
     return 0
 
 
+def _hosts(config: Path) -> list[str]:
+    """Names of the hosts in the lab's ssh configuration."""
+    lines = config.read_text(encoding="utf-8").splitlines()
+    return [line.split()[1] for line in lines if line.startswith("Host host-")]
+
+
 def logs(cache: Path, stack: str) -> int:
     """Pack what a lab and its set-up said into one file, and print its path."""
-    _known(stack)
+    known(stack)
     path = bundle.make(cache, stack)
     print(
         f"{path.relative_to(PROJECT)} ({path.stat().st_size / 2**20:.1f} MiB) has set-up's logs, the hosts' journals and consoles, steps, "
@@ -171,19 +196,32 @@ def logs(cache: Path, stack: str) -> int:
 
 def kubeconfig(stack: str) -> int:
     """Print the path of the lab's kubeconfig, mode 0600."""
+    path = _kubeconfig(stack)
+    print(path)
+    return 0
+
+
+def _kubeconfig(stack: str) -> Path:
+    known(stack)
     path = OWN / "run" / stack / "kubeconfig"
     if not path.exists():
         msg = f"Stack {stack} has no kubeconfig: the lab is not up. 'make lab STACK={stack}' brings it up."
         raise SetupError(msg)
     path.chmod(0o600)
-    print(path)
-    return 0
+    return path
 
 
 def bench(cache: Path, stack: str, workload: str, repeats: str) -> int:
     """Measure one workload again on a lab that is up; the stack's output ``results`` stays as it is."""
     run = OWN / "run" / stack
-    kubeconfig(stack)
+    _kubeconfig(stack)
+    shipped = sorted(path.stem for path in (PROJECT / "benchmarks" / "workloads").glob("*.yaml"))
+    if workload not in shipped and not (PROJECT / workload).is_file():
+        msg = f"make bench: there is no workload {workload!r}. There are {', '.join(shipped)}; or name a file by its path below the project: WORKLOAD=."
+        raise SetupError(msg)
+    if not re.fullmatch(r"[1-9][0-9]{0,2}", repeats):
+        msg = f"make bench: REPEATS is how often the workload is measured, from 1 to 999, and not {repeats!r}."
+        raise SetupError(msg)
     steps = sorted(run.glob("benchmark-*/run.sh"), key=lambda p: p.stat().st_mtime)
     environment = {**stacks.environment(cache), "REPEATS": repeats}
     code = subprocess.run(
@@ -219,7 +257,12 @@ def _engine(cache: Path) -> None:
         raise SetupError(msg)
 
 
-def _known(stack: str) -> None:
+def known(stack: str) -> None:
+    """Refuse the name of a stack that there is not.
+
+    Raises:
+        SetupError: with the names that there are.
+    """
     if not stacks.exists(stack) and stack not in stacks.labs():
         msg = f"There is no stack {stack!r}. Labs: {', '.join(stacks.labs())}; 'make stack NAME={stack} FROM=upstream-lab' makes another stack of one."
         raise SetupError(msg)
@@ -234,7 +277,10 @@ def _pulumi(cache: Path, verb: str, stack: str, environment: dict[str, str]) -> 
     def interrupted(*_: object) -> None:
         nonlocal stopped
         stopped = True
-        print("\nStopping after the steps that run; Ctrl-C again stops them too.", file=sys.stderr)
+        print(
+            "\nStopping: the steps that run are ended. Ctrl-C again does not wait for them. The same command goes on from here.",
+            file=sys.stderr,
+        )
 
     def terminated(*_: object) -> None:
         nonlocal stopped

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -20,6 +21,8 @@ from tools.setup.progress import Progress
 NAME = "litelab"
 STATE = OWN / "state"
 UNREADABLE_LOCK_S = 10.0
+STACK_NAME = r"[a-z0-9][a-z0-9-]{0,39}"
+"""As components/settings.py has it, which needs more than a bare Python."""
 
 
 def environment(cache: Path) -> dict[str, str]:
@@ -142,8 +145,28 @@ def create_from(cache: Path, name: str, lab: str, progress: Progress) -> None:
     if lab not in labs():
         msg = f"make stack: there is no lab {lab!r} in stacks/. Labs: {', '.join(labs())}. Give one as FROM=."
         raise SetupError(msg)
+    if not re.fullmatch(STACK_NAME, name):
+        msg = f"make stack: {name!r} can't be a stack's name, which hosts and links are named after: lower-case letters, digits and dashes, at most 40, no dash first. Give another as NAME=."
+        raise SetupError(msg)
+    if name in labs() and name != lab:
+        msg = f"make stack: {name} is the stack of the lab stacks/{name}.yaml, and stays so. Give another NAME=, such as {name}-2."
+        raise SetupError(msg)
+    if exists(name) and (known := _lab_of(name)) != lab:
+        msg = f"make stack: there is a stack {name} already, of the lab {known}. Give another NAME=; 'pulumi stack rm {name}' removes that one once it is destroyed."
+        raise SetupError(msg)
     create(cache, [name], progress)
     pulumi(cache, "config", "set", "--stack", name, "litelab:lab", lab)
+    print(
+        f"Stack {name} is there. 'make lab STACK={name}' brings it up; 'pulumi config set --stack {name} --path litelab:KEY VALUE' changes a setting."
+    )
+
+
+def _lab_of(stack: str) -> str:
+    """The lab that a stack is of; its own name unless its configuration says another."""
+    path = OWN / "config" / f"Pulumi.{stack}.yaml"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    found = re.search(r"^ *litelab:lab: *(\S+)$", text, re.MULTILINE)
+    return found[1].strip("'\"") if found else stack
 
 
 @dataclass(frozen=True)
@@ -237,7 +260,7 @@ def free(cache: Path, stack: str, progress: Progress) -> None:
         end_left_plugins()
         pulumi(cache, "cancel", "--yes", "--stack", stack)
     if _pending(stack):
-        progress.say("  and left steps half done; the next lines do them again")
+        progress.say(f"  the last run of stack {stack} left steps half done; the next lines do them again")
         pulumi(cache, "refresh", "--yes", "--skip-preview", "--clear-pending-creates", "--stack", stack)
 
 

@@ -21,13 +21,14 @@ create() {
       timeout 20 ssh -F "$RUN/ssh_config" "$host" 'cat /var/lib/litelab/steps.jsonl 2>/dev/null || true' </dev/null || true
     done
   } | awk 'BEGIN { printf "[" } { printf "%s%s", (NR > 1 ? ",\n" : ""), $0 } END { print "]" }' >"$steps"
-  ln -sfn "$(basename "$out")" "$(dirname "$out")/latest-$(basename "$workload" .yaml)"
   python3 -m benchmarks run "$workload" --kubeconfig "$RUN/kubeconfig" --hosts "$RUN/hosts.json" --steps "$steps" \
     --repeats "$REPEATS" --out "$out" "${contexts[@]}" >"$out/console.log" || {
     code=$?
     # 2 and 3: measured, and too slow or worse than its threshold. That is a result.
-    [ "$code" -eq 2 ] || [ "$code" -eq 3 ] || { echo "error: the workload $workload could not be measured (exit code $code). What it has is in $out." >&2; exit "$code"; }
+    [ "$code" -eq 2 ] || [ "$code" -eq 3 ] || { echo "error: the workload $workload could not be measured (exit code $code); the lines above say why. $out has what there is: $(find "$out" -type f -printf '%f ')" >&2; exit "$code"; }
   }
+  # The newest that is a result.
+  ln -sfn "$(basename "$out")" "$(dirname "$out")/latest-$(basename "$workload" .yaml)"
   cat "$out/summary.json"
 }
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tools.setup import lab, stacks
+from tools.setup.errors import SetupError
 from tools.setup.progress import Progress
 
 
@@ -20,7 +21,7 @@ def verbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     asked: list[str] = []
     monkeypatch.setattr(lab, "OWN", tmp_path)
     (tmp_path / "run/my").mkdir(parents=True)
-    monkeypatch.setattr(lab, "_known", lambda _: None)
+    monkeypatch.setattr(lab, "known", lambda _: None)
     monkeypatch.setattr(lab, "_engine", lambda _: None)
     monkeypatch.setattr(lab, "hand_over", lambda *_: None)
     monkeypatch.setattr(stacks, "free", lambda *_: None)
@@ -108,4 +109,41 @@ def test_a_run_that_was_stopped_ends_as_shells_have_it(
         for kind, handler in before.items():
             signal.signal(kind, handler)
     if name == "SIGINT":
-        assert "Stopping after the steps that run; Ctrl-C again stops them too." in capsys.readouterr().err
+        assert "Stopping: the steps that run are ended." in capsys.readouterr().err
+
+
+class TestWrongWords:
+    @pytest.fixture
+    def standing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A lab ``my`` of two hosts; no other stack."""
+        monkeypatch.setattr(lab, "OWN", tmp_path)
+        monkeypatch.setattr(stacks, "exists", lambda name: name == "my")
+        (tmp_path / "run/my").mkdir(parents=True)
+        (tmp_path / "run/my/ssh_config").write_text("Host host-1\n  User root\nHost host-2\nHost *\n")
+        (tmp_path / "run/my/kubeconfig").touch()
+
+    @pytest.mark.usefixtures("standing")
+    def test_a_host_that_the_lab_has_not_is_named_with_those_that_it_has(self) -> None:
+        assert lab.require_up("my", "host-2") == 0
+        with pytest.raises(SetupError, match=r"no host 'host-9'\. It has host-1, host-2"):
+            lab.require_up("my", "host-9")
+
+    @pytest.mark.usefixtures("standing")
+    @pytest.mark.parametrize("verb", [lab.kubeconfig, lambda stack: lab.bench(Path(), stack, "pods-8", "1")])
+    def test_a_stack_that_there_is_not_is_not_called_down(self, verb: Any) -> None:
+        with pytest.raises(SetupError, match="There is no stack 'nosuch'"):
+            verb("nosuch")
+
+    @pytest.mark.usefixtures("standing")
+    @pytest.mark.parametrize(
+        ("workload", "repeats", "said"),
+        [
+            ("nope", "3", "no workload 'nope'. There are .*pods-8"),
+            ("pods-8", "x", "REPEATS .* not 'x'"),
+            ("pods-8", "0", "REPEATS"),
+        ],
+    )
+    def test_a_bench_that_can_t_be_begins_nothing(self, workload: str, repeats: str, said: str, tmp_path: Path) -> None:
+        with pytest.raises(SetupError, match=said):
+            lab.bench(tmp_path, "my", workload, repeats)
+        assert not (tmp_path / "results").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -196,3 +197,40 @@ def test_state_and_passphrase_are_the_owners_alone_and_made_once(
 def test_an_unknown_lab_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="upstream-lab"):
         stacks.create_from(tmp_path, "my", "no-such-lab", Progress(tmp_path))
+
+
+class TestAnotherStack:
+    @pytest.fixture
+    def asked(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """What Pulumi is asked, with one stack, ``my``, that is there, of the lab ``k0s-lab``."""
+        asked: list[str] = []
+        monkeypatch.setattr(stacks, "OWN", tmp_path)
+        monkeypatch.setattr(stacks, "exists", lambda name: name == "my")
+        monkeypatch.setattr(stacks, "pulumi", lambda _, *words: asked.append(" ".join(words)))
+        (tmp_path / "config").mkdir()
+        (tmp_path / "config/Pulumi.my.yaml").write_text("config:\n  litelab:lab: k0s-lab\n")
+        return asked
+
+    @pytest.mark.parametrize(
+        ("name", "lab", "said"),
+        [
+            ("k0s-lab", "upstream-lab", "is the stack of the lab stacks/k0s-lab.yaml"),
+            ("my", "upstream-lab", "there is a stack my already, of the lab k0s-lab"),
+            ("My_2", "upstream-lab", "'My_2' can't be a stack's name"),
+            ("-x", "upstream-lab", "'-x' can't be a stack's name"),
+        ],
+    )
+    def test_no_stack_is_taken_from_another_lab(
+        self, asked: list[str], tmp_path: Path, name: str, lab: str, said: str
+    ) -> None:
+        with pytest.raises(SetupError, match=re.escape(said)):
+            stacks.create_from(tmp_path, name, lab, Progress(tmp_path))
+        assert asked == []
+
+    @pytest.mark.parametrize("name", ["new", "my"])
+    def test_the_next_command_is_said(
+        self, asked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+    ) -> None:
+        stacks.create_from(tmp_path, name, "k0s-lab", Progress(tmp_path))
+        assert asked[-1] == f"config set --stack {name} litelab:lab k0s-lab"
+        assert f"make lab STACK={name}" in capsys.readouterr().out
