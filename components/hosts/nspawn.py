@@ -157,7 +157,10 @@ class NspawnHosts(pulumi.ComponentResource):
                     network.stdout,
                     pulumi.Output.unsecret(keys.stdout.apply(short_digest)),
                 ],
-                opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[network, keys])),
+                # So does another size: the preview is to say that what is on the host goes.
+                opts=pulumi.ResourceOptions.merge(
+                    inside, pulumi.ResourceOptions(depends_on=[network, keys], replace_on_changes=["environment"])
+                ),
             )
             self.hosts.append(
                 Host(

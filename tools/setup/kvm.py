@@ -37,7 +37,8 @@ def starts_a_guest(accelerator: str = "kvm") -> tuple[bool, str]:
         with (Path(folder) / "errors").open("w+b") as errors:
             spoke = _speaks(command, errors.fileno())
             errors.seek(0)
-            why = " ".join(errors.read().decode(errors="replace").split())[-160:]
+            # The first line says what; an assertion's text may follow.
+            why = errors.read().decode(errors="replace").strip().partition("\n")[0].strip()[:160]
     if spoke:
         return True, "a guest starts"
     return False, f"a guest did not start: {why or f'it printed nothing in {TRIAL_S:.0f} s'}"

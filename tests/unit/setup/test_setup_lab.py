@@ -109,7 +109,7 @@ def test_a_run_that_was_stopped_ends_as_shells_have_it(
         for kind, handler in before.items():
             signal.signal(kind, handler)
     if name == "SIGINT":
-        assert "Stopping: the steps that run are ended." in capsys.readouterr().err
+        assert "Stopping: the steps that run are ended. Ctrl-C again does not wait for them." in capsys.readouterr().err
 
 
 class TestWrongWords:
