@@ -37,10 +37,16 @@ class PodWatcher(threading.Thread):
             if self._stop_asked.wait(0.02):
                 return
         command = ["get", "pods", "--all-namespaces", "--watch", "--output-watch-events", "-o", "json"]
-        self._process = self.lab.start_kubectl(*command)
-        assert self._process.stdout
-        for line in self._process.stdout:
-            self._take(json.loads(line))
+        while not self._stop_asked.is_set():
+            self._process = self.lab.start_kubectl(*command)
+            assert self._process.stdout
+            for line in self._process.stdout:
+                self._take(json.loads(line))
+            # A watch may be cut. What is gone by now, nobody will tell of.
+            if not self._stop_asked.is_set():
+                there = {pod["metadata"]["uid"] for pod in self.lab.get("pods", "--all-namespaces")["items"]}
+                for seen in self.pods.values():
+                    seen.deleted |= seen.uid not in there
 
     def stop(self) -> None:
         self._stop_asked.set()
