@@ -7,7 +7,7 @@ import contextlib
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +33,7 @@ from benchmarks.workload import Workload
 
 @dataclass(slots=True)
 class _State:
+    clusters: list[Cluster] = field(default_factory=list)
     repeats: list[Repeat] = field(default_factory=list)
     fingerprint: Fingerprint | None = None
     errors: list[str] = field(default_factory=list)
@@ -60,20 +61,26 @@ async def run_workload(
         ]
         folder = resultfolder.ResultFolder(out)
         server = ", ".join(connection.server for connection in connections)
-        with contextlib.closing(folder):
-            async with _interruptible() as interrupted:
-                try:
-                    await _measure(connections, workload, lab, run_id, origin, state, folder)
-                except MeasurementError as error:
-                    state.errors.append(str(error))
-                except asyncio.CancelledError:
-                    if not interrupted:
-                        raise
-                    state.errors.append(str(_interruption(interrupted[0], workload, server)))
+
+        def write() -> Result:
             result = _result(workload, run_id, origin, started_at, state, lab, steps, server)
             folder.write(resultfolder.RESULT, result)
             folder.write(resultfolder.SUMMARY, result.summary)
-    return result
+            return result
+
+        with contextlib.closing(folder):
+            async with _interruptible() as interrupted:
+                # The outer one notes what meets the cleaning up.
+                with _noted(state, interrupted, workload, server):
+                    try:
+                        with _noted(state, interrupted, workload, server):
+                            await _measure(connections, workload, lab, run_id, origin, state, folder)
+                        if state.errors:
+                            # Whoever ends this run may not wait for its namespaces: Pulumi gives a step half a second.
+                            write()
+                    finally:
+                        await _clean_up(state)
+            return write()
 
 
 async def _measure(
@@ -92,38 +99,35 @@ async def _measure(
         if probe.error:
             say(f"  {probe.name} can't be asked for its clock and CPU: {probe.error}")
     state.fingerprint = await take_fingerprint(connections, lab, before)
-    clusters = [
+    state.clusters = [
         Cluster(c.context, c, Namespaces(c, run_id, workload.limits.namespace_seconds), share)
         for c, share in zip(connections, workload.shares(len(connections)), strict=False)
     ]
-    for cluster in clusters:
+    for cluster in state.clusters:
         for name in await cluster.namespaces.clear_abandoned():
             say(f"  removed {name}, left by a run that was killed")
     plan: list[tuple[Phase, int]] = [("warmup", n + 1) for n in range(workload.warmups)]
     plan += [("measured", n + 1) for n in range(workload.repeats)]
-    try:
-        for number, (phase, index) in enumerate(plan, 1):
-            namespace = f"bench-{run_id}-{number}"
-            for cluster in clusters:
-                if phase == "measured":
-                    await cluster.namespaces.await_earlier()
-                await cluster.namespaces.create(namespace)
-            repeat_run = SpreadRun(clusters, namespace, origin, phase, index)
-            try:
-                await repeat_run.measure()
-            finally:
-                repeat = repeat_run.record()
-                state.repeats.append(repeat)
-                folder.append_samples(repeat)
-            say(_told(repeat, workload))
-            if phase == "measured" and repeat.pods_succeeded == 0 and index < workload.repeats:
-                say("  no pod came up: further repeats would only repeat that")
-                break
-        # Only now, and all at once: the going of a namespace would disturb the next repeat.
-        if all(repeat.complete and not repeat.timed_out for repeat in state.repeats):
-            state.errors += await _everywhere(cluster.namespaces.release() for cluster in clusters)
-    finally:
-        state.errors += await _to_its_end(_everywhere(cluster.namespaces.delete_standing() for cluster in clusters))
+    for number, (phase, index) in enumerate(plan, 1):
+        namespace = f"bench-{run_id}-{number}"
+        for cluster in state.clusters:
+            if phase == "measured":
+                await cluster.namespaces.await_earlier()
+            await cluster.namespaces.create(namespace)
+        repeat_run = SpreadRun(state.clusters, namespace, origin, phase, index)
+        try:
+            await repeat_run.measure()
+        finally:
+            repeat = repeat_run.record()
+            state.repeats.append(repeat)
+            folder.append_samples(repeat)
+        say(_told(repeat, workload))
+        if phase == "measured" and repeat.pods_succeeded == 0 and index < workload.repeats:
+            say("  no pod came up: further repeats would only repeat that")
+            break
+    # Only now, and all at once: the going of a namespace would disturb the next repeat.
+    if all(repeat.complete and not repeat.timed_out for repeat in state.repeats):
+        state.errors += await _everywhere(cluster.namespaces.release() for cluster in state.clusters)
     if lab:
         hosts = after_run(before, await probe_hosts(lab.hosts))
         state.fingerprint = state.fingerprint.model_copy(update={"hosts": hosts})
@@ -134,14 +138,26 @@ async def _everywhere(work: Iterable[Coroutine[Any, Any, list[str]]]) -> list[st
     return [line for lines in await asyncio.gather(*work) for line in lines]
 
 
-async def _to_its_end(cleanup: Coroutine[Any, Any, list[str]]) -> list[str]:
-    """Lets a cleanup finish even when the run is interrupted meanwhile; the interruption is passed on after it."""
-    task = asyncio.ensure_future(cleanup)
+async def _clean_up(state: _State) -> None:
+    """Removes the namespaces that are left; an interruption does not break that off, and is passed on after it."""
+    task = asyncio.ensure_future(_everywhere(cluster.namespaces.delete_standing() for cluster in state.clusters))
     try:
-        return await asyncio.shield(task)
+        await asyncio.shield(task)
+    finally:
+        state.errors += await task
+
+
+@contextlib.contextmanager
+def _noted(state: _State, interrupted: Sequence[str], workload: Workload, server: str) -> Iterator[None]:
+    """What ends a run early is an error of its result."""
+    try:
+        yield
+    except MeasurementError as error:
+        state.errors.append(str(error))
     except asyncio.CancelledError:
-        await task
-        raise
+        if not interrupted:
+            raise
+        state.errors.append(str(_interruption(interrupted[0], workload, server)))
 
 
 def _told(repeat: Repeat, workload: Workload) -> str:
@@ -195,7 +211,7 @@ def _interruption(signal_name: str, workload: Workload, server: str) -> Measurem
         what=f"{workload.name} was interrupted",
         where=server,
         why=f"The process got {signal_name}",
-        fix="Run it again: its namespaces are removed, and its samples so far are kept",
+        fix="Run it again: its samples so far are kept, and the next run removes what is left of its namespaces",
     )
 
 
@@ -210,8 +226,8 @@ async def _interruptible() -> AsyncIterator[list[str]]:
     def receive(number: signal.Signals) -> None:
         received.append(number.name)
         if len(received) == 1:
-            say("  interrupted: removing the namespaces of this run")
             task.cancel()
+            say("  interrupted: keeping what was measured, then removing the namespaces of this run")
         else:
             say("  still removing them, in bounded time")
 

@@ -16,6 +16,7 @@ from tests.faults.running import LAST_WORDS_S, Process, Running
 from tests.faults.tally import SEED, Tally
 from tests.faults.victims import VICTIMS, scripts_here
 from tests.lab.lab import UP_TIMEOUT_S, wait_for
+from tools.setup import vendor
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -62,6 +63,19 @@ def whole(lab: FaultLab) -> None:
     pods = [json.loads(line)["uid"] for line in lines if json.loads(line)["kind"] == "pod"]
     repeats = len(result["warmups"]) + len(result["repeats"])
     assert len(pods) == len(set(pods)) == PODS * repeats
+
+
+def broken_off(before: dict[Path, list[str]], after: dict[Path, list[str]]) -> str:
+    """The error in the result of the run that has begun since."""
+    (folder,) = {path.parent for path in after} - {path.parent for path in before}
+    result = json.loads((folder / "result.json").read_text())
+    assert result["complete"] is False
+    return str(result["error"])
+
+
+def steps_end_gently(lab: FaultLab) -> bool:
+    """Whether the command plugin is the one built here, which gives a step half a second."""
+    return any(Path(lab.env["PULUMI_HOME"]).glob(f"plugins/resource-command-*/{vendor.MARK}"))
 
 
 def measuring(_lab: FaultLab, running: Running) -> list[Process]:
@@ -131,6 +145,8 @@ def test_an_up_that_is_ended_while_it_measures_keeps_its_samples_and_the_next_up
     )
     code = running.wait(UP_TIMEOUT_S)
     assert running.outlived_by() == []
+    if steps_end_gently(measured):
+        assert "was interrupted" in broken_off(before, acknowledged)
     measured.goes("lab")
     whole(measured)
     injection.samples_lost = lost(acknowledged, samples(measured))

@@ -323,6 +323,50 @@ def test_an_interruption_during_the_cleanup_does_not_break_it_off(tmp_path: Path
     assert len(load_result(tmp_path / "out").repeats[0].pods) == 8
 
 
+def test_a_run_that_is_killed_half_a_second_after_its_interruption_has_written_its_result(tmp_path: Path) -> None:
+    """As a step of Pulumi's is: Ctrl-C there is SIGTERM here, and SIGKILL after 0.5 s."""
+    stuck = {f"pod-{n}" for n in range(8)}
+    server = ApiServer(Faults(never_schedule=stuck), namespace_seconds=3600)
+
+    def interrupt_and_kill(process: asyncio.subprocess.Process) -> None:
+        process.send_signal(signal.SIGTERM)
+        asyncio.get_running_loop().call_later(0.5, process.send_signal, signal.SIGKILL)
+
+    code, _ = asyncio.run(_command(tmp_path, interrupt_and_kill, server, lambda _, said: "0/8 pods are up" in said))
+    assert code == -signal.SIGKILL
+    result = load_result(tmp_path / "out")
+    assert not result.complete
+    assert "pods-8 was interrupted" in (result.error or "")
+    assert len(result.repeats[0].pods) == 8
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert summary["outcome"]["verdict"] == "error"
+    # What it left was asked to go; had it not been, the next run would.
+    assert all(namespace["metadata"]["deletionTimestamp"] for namespace in server.namespaces.values())
+
+
+def test_what_breaks_a_run_off_is_in_its_result_before_its_namespaces_are_gone(tmp_path: Path) -> None:
+    limits = Limits(namespace_seconds=1, start_seconds=0.3)
+    server = ApiServer(Faults(silent_watch=True, keep_namespaces=True))
+    seen: list[bool] = []
+
+    async def look() -> None:
+        while not server.namespaces_asked_to_go:  # noqa: ASYNC110 - of a server that tells nobody
+            await asyncio.sleep(0.01)
+        seen.append(load_result(tmp_path / "out").complete)
+
+    async def main() -> Result:
+        async with serving(server, tmp_path / "kubeconfig"):
+            looking = asyncio.create_task(look())
+            result = await run_workload(pods(limits=limits), tmp_path / "kubeconfig", None, [], tmp_path / "out")
+            await looking
+            return result
+
+    result = asyncio.run(main())
+    assert seen == [False]
+    assert "delivers no events" in (result.error or "")
+    assert "finalizers remaining" in (load_result(tmp_path / "out").error or "")
+
+
 def test_a_good_command_ends_with_two_short_lines(tmp_path: Path) -> None:
     code, output = asyncio.run(_command(tmp_path, lambda _: None, ApiServer()))
     assert code == 0
