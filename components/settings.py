@@ -6,13 +6,12 @@ a host kind adds settings in its module of ``components/hosts/``, a distribution
 
 from __future__ import annotations
 
-import difflib
 import functools
 import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -27,7 +26,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from components import registry
+from components import refusals, registry
 
 DEFAULT_HOST_KIND = "nspawn"
 DEFAULT_DISTRIBUTION = "upstream"
@@ -39,9 +38,13 @@ class SettingsError(Exception):
 
 
 def _slash_24(value: str) -> str:
-    network = ipaddress.IPv4Network(value)
+    try:
+        network = ipaddress.IPv4Network(value)
+    except ValueError as error:
+        msg = f"takes a /24 such as 10.87.3.0/24 ({error})"
+        raise ValueError(msg) from None
     if network.prefixlen != 24:
-        msg = f"needs a /24 such as 10.87.3.0/24, and {value} is a /{network.prefixlen}"
+        msg = f"takes a /24 such as 10.87.3.0/24, not a /{network.prefixlen}"
         raise ValueError(msg)
     return str(network)
 
@@ -80,7 +83,7 @@ class HostSettings(_Settings):
 class Artifact(_Settings):
     """A file, a folder or an address that replaces a download; a plain text is its source."""
 
-    source: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./][A-Za-z0-9_.,:/+=@%-]*$")] = Field(
+    source: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./][A-Za-z0-9_.,:/+=@%-]*$", examples=["files/k0s"])] = Field(
         description="A file, a folder that holds it, or an http(s) address of either (a folder's ends with /)"
     )
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(None, description="Its digest, in hex")
@@ -94,15 +97,24 @@ class Artifact(_Settings):
 class Image(Artifact):
     """A tar of container images, or a folder of such tars, that hosts have before anything starts."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._:/-]*:[A-Za-z0-9_][A-Za-z0-9._-]*$")] | None = Field(
-        None, alias="as", description="The name that the tar's only image gets, with registry and tag"
-    )
+    name: (
+        Annotated[
+            str, Field(pattern=r"^[a-z0-9][a-z0-9._:/-]*:[A-Za-z0-9_][A-Za-z0-9._-]*$", examples=["litelab/pause:1"])
+        ]
+        | None
+    ) = Field(None, alias="as", description="The name that the tar's only image gets, with registry and tag")
 
 
 class Registry(_Settings):
     """Where images of a registry come from; a plain text is its only mirror."""
 
-    mirrors: tuple[Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?$")], ...] = Field(
+    mirrors: tuple[
+        Annotated[
+            str,
+            Field(pattern=r"^https?://[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?$", examples=["https://mirror.example:5000"]),
+        ],
+        ...,
+    ] = Field(
         min_length=1, description="Addresses of mirrors or caches, asked in this order before the registry itself"
     )
 
@@ -116,10 +128,10 @@ class LabSettings(_Settings):
     """One lab: its hosts, its distribution, and what is measured on it. Each distribution has its own, with this as its base."""
 
     distribution: str = Field(DEFAULT_DISTRIBUTION, description="The Kubernetes distribution")
-    version: Annotated[str, Field(pattern=r"^v?\d+\.\d+\.\d+([+.-][A-Za-z0-9.+-]+)?$")] | None = Field(
-        None, description="Its version; default, the pinned one of the minor"
+    version: Annotated[str, Field(pattern=r"^v?\d+\.\d+\.\d+([+.-][A-Za-z0-9.+-]+)?$", examples=["1.34.4"])] | None = (
+        Field(None, description="Its version; default, the pinned one of the minor")
     )
-    minor: Annotated[str, Field(pattern=r"^1\.\d{1,3}$")] = Field(
+    minor: Annotated[str, Field(pattern=r"^1\.\d{1,3}$", examples=["1.34"])] = Field(
         DEFAULT_MINOR, description="The Kubernetes minor; the same for labs that are compared"
     )
     addons: Literal["minimal", "vendor"] = Field(
@@ -133,14 +145,18 @@ class LabSettings(_Settings):
     images: tuple[Image, ...] = Field(
         (), description="Container images that hosts have before anything starts; a plain text is its source"
     )
-    proxy: Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?/?$")] | None = Field(
-        None, description="The HTTP proxy by which hosts, and what is installed on them, reach what is outside"
+    proxy: (
+        Annotated[
+            str,
+            Field(pattern=r"^https?://[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?/?$", examples=["http://proxy.example:3128"]),
+        ]
+        | None
+    ) = Field(None, description="The HTTP proxy by which hosts, and what is installed on them, reach what is outside")
+    no_proxy: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.][A-Za-z0-9.:/-]*$", examples=[".example"])], ...] = (
+        Field((), description="Names, domains and networks that are reached without it, beside private networks")
     )
-    no_proxy: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.][A-Za-z0-9.:/-]*$")], ...] = Field(
-        (), description="Names, domains and networks that are reached without it, beside private networks"
-    )
-    ca: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./][A-Za-z0-9_./+-]*$")] | None = Field(
-        None, description="A PEM file of authorities that hosts trust, from / or below the project"
+    ca: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./][A-Za-z0-9_./+-]*$", examples=["/etc/ssl/mine.pem"])] | None = (
+        Field(None, description="A PEM file of authorities that hosts trust, from / or below the project")
     )
     registries: dict[Annotated[str, Field(pattern=r"^(\*|[a-z0-9][a-z0-9.-]*(:\d{1,5})?)$")], Registry] = Field(
         default_factory=dict,
@@ -150,7 +166,7 @@ class LabSettings(_Settings):
     controllers: Literal[1, 3] = Field(1, description="Hosts that run the control plane")
     workers: Annotated[int, Field(ge=0, le=100)] = Field(2, description="Hosts that only run workloads")
     controller_runs_workloads: bool = Field(False, description="Let the controller run workloads too")
-    workloads: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")], ...] = Field(
+    workloads: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", examples=["pods-8"])], ...] = Field(
         (), description="Workloads to measure, in this order: names in benchmarks/workloads/, or paths"
     )
     repeats: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="Measured repeats of each workload")
@@ -215,7 +231,7 @@ def load(folder: Path, stack: str, lab: str, overrides: Mapping[str, Any], site:
         )
         raise SettingsError(msg)
     if name not in labs:
-        near = _nearest(name, labs)
+        near = refusals.nearest(name, labs)
         msg = (
             f"Stack {stack}: there is no lab {name!r} in {folder.name}/.{near} Labs: {', '.join(labs)}. "
             f"Name one with 'pulumi config set --stack {stack} litelab:lab LAB', or make its file."
@@ -264,7 +280,7 @@ def parse(content: Mapping[str, Any], where: str) -> LabSettings:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        problems = "; ".join(_explain(dict(e), model) for e in error.errors())
+        problems = refusals.explain(error, model)
         msg = f"{where}: {problems}{'' if problems.endswith('?') else '.'} Nothing was made."
         raise SettingsError(msg) from None
 
@@ -283,7 +299,7 @@ def model_for(distribution: str, kind: str) -> type[LabSettings]:
 def _one_of(known: list[str], value: object, key: str, where: str) -> str:
     if isinstance(value, str) and value in known:
         return value
-    msg = f"{where}: {key}: takes one of {', '.join(known)}, and it is {value!r}.{_nearest(str(value), known)} Nothing was made."
+    msg = f"{where}: {key}: takes one of {', '.join(known)}, and it is {value!r}.{refusals.nearest(str(value), known)} Nothing was made."
     raise SettingsError(msg)
 
 
@@ -299,40 +315,6 @@ def typed(key: str, value: Any) -> Any:
         why = " ".join(str(error).split())
         msg = f"litelab:{key}: its value in the stack's configuration is not YAML: {why}. Nothing was made."
         raise SettingsError(msg) from error
-
-
-def _explain(error: dict[str, Any], model: type[BaseModel]) -> str:
-    location = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        known = sorted(f.alias or n for n, f in _model_at(model, error["loc"][:-1]).model_fields.items())
-        key = str(error["loc"][-1])
-        if key.partition(".")[0] in known and "." in key:
-            return f"unknown key {location}: a dot leads into a setting only with --path: 'pulumi config set --path litelab:{location} VALUE'"
-        return f"unknown key {location}.{_nearest(key, known)} Keys here: {', '.join(known)}"
-    if error["type"] == "missing":
-        return f"{location}: is missing"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "literal_error":
-        near = _nearest(str(error["input"]), re.findall(r"'([^']+)'", str(error.get("ctx", {}).get("expected", ""))))
-        return f"{location}: {message}, and it is {error['input']!r}{'.' if near else ''}{near}"
-    if not location:
-        return message
-    return f"{location}: {message[0].lower()}{message[1:]}, and it is {error['input']!r}"
-
-
-def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel]:
-    """The model that holds the key at a path of keys."""
-    for part in path:
-        for name, field in model.model_fields.items():
-            if part in (name, field.alias):
-                inside = [field.annotation, *get_args(field.annotation)]
-                model = next((x for x in inside if isinstance(x, type) and issubclass(x, BaseModel)), model)
-    return model
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f" Did you mean {close[0]}?" if close else ""
 
 
 def _moved(content: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class MicroshiftSettings(InstalledSettings):
     """A lab of MicroShift."""
 
     distribution: Literal["microshift"] = Field("microshift", description="The Kubernetes distribution")
-    version: Annotated[str, Field(pattern=r"^\d+\.\d+[A-Za-z0-9._-]*$")] | None = Field(
+    version: Annotated[str, Field(pattern=r"^\d+\.\d+[A-Za-z0-9._-]*$", examples=["4.21.0"])] | None = Field(
         None, description="Its version, 4.21 for any of its releases (rhel) or a release's tag; default, the pinned one"
     )
     flavour: Literal["community", "rhel"] = Field("community", description="Whose packages")

@@ -67,7 +67,7 @@ class ExistingSettings(HostSettings):
     addresses: tuple[str, ...] = Field(
         description="The hosts, controllers first: IPv4 address or name, and :port unless it is 22"
     )
-    user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = Field(
+    user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$", examples=["ubuntu"])] = Field(
         "root", description="Who logs in: root, or a user who may use sudo without a password"
     )
     key: str = Field(description="Path of the private key on this machine, from / or ~")

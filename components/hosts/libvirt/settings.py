@@ -48,10 +48,10 @@ class Image(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")] | None = Field(
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", examples=["debian"])] | None = Field(
         None, description="debian (built by make image), or one of images.toml"
     )
-    source: Annotated[str, Field(pattern=r"^(/|https?://)\S+$")] | None = Field(
+    source: Annotated[str, Field(pattern=r"^(/|https?://)\S+$", examples=["/images/ubuntu.qcow2"])] | None = Field(
         None, description="A qcow2 or raw disk: an absolute path, or an http(s) address in a release folder"
     )
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(None, description="Its digest, in hex")
@@ -87,7 +87,7 @@ class LibvirtSettings(HostSettings):
         "kvm", description="kvm, or tcg: emulated, many times slower, marked in results and never compared with kvm"
     )
     uri: str = Field("qemu:///system", description="Where libvirt is, as virsh takes it")
-    storage: Annotated[str, Field(pattern=r"^/\S*$")] | None = Field(
+    storage: Annotated[str, Field(pattern=r"^/\S*$", examples=["/var/lib/libvirt/images"])] | None = Field(
         None, description="The folder on libvirt's machine below which the lab's pool is made"
     )
     subnet: Slash24 | None = Field(None, description="The lab's IPv4 /24; default, one that is not in use")

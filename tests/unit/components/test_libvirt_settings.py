@@ -91,7 +91,7 @@ class TestPlace:
         assert "hosts.uri: takes qemu:///system" in refusal(uri=uri)
 
     def test_a_subnet_is_a_slash_24(self) -> None:
-        assert "needs a /24" in refusal(subnet="10.0.0.0/16")
+        assert "takes a /24" in refusal(subnet="10.0.0.0/16")
 
 
 class TestFirstBoot:

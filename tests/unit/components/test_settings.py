@@ -102,6 +102,49 @@ class TestValues:
         assert message.endswith("Nothing was made.")
         assert one_paragraph(message)
 
+    @pytest.mark.parametrize(
+        ("content", "told"),
+        [
+            ({"workers": 101}, "workers: takes a whole number from 0 to 100, and it is 101: set it to 100 or less."),
+            ({"workers": -1}, "workers: takes a whole number from 0 to 100, and it is -1: set it to 0 or more."),
+            ({"workers": "many"}, "workers: takes a whole number from 0 to 100, and it is 'many'."),
+            ({"workers": 2.5}, "workers: takes a whole number from 0 to 100, and it is 2.5."),
+            ({"workers": None}, "workers: takes a whole number from 0 to 100, and it is empty."),
+            (
+                {"hosts": {"memoryMib": 512}},
+                "hosts.memoryMib: takes a whole number from 1024 to 1048576, and it is 512",
+            ),
+            ({"hosts": {"internet": "perhaps"}}, "hosts.internet: takes true or false, and it is 'perhaps'."),
+            ({"hosts": 3}, "hosts: takes keys and values, and it is 3."),
+            ({"hosts": {"subnet": "10.87.3.7/24"}}, "hosts.subnet: takes a /24 such as 10.87.3.0/24 (10.87.3.7/24 has"),
+            ({"controllers": 2}, "controllers: takes 1 or 3, and it is 2."),
+            ({"addons": "vendro"}, "addons: takes 'minimal' or 'vendor', and it is 'vendro'. Did you mean vendor?"),
+            ({"minor": 1.34}, "minor: takes text such as 1.34, and it is 1.34: put it in quotes."),
+            ({"version": "latest"}, "version: takes text such as 1.34.4, and it is 'latest'."),
+            ({"workloads": "pods-8"}, "workloads: takes a list, and it is 'pods-8': write [pods-8]."),
+            ({"artifacts": {"A": "x"}}, "artifacts: takes names of the form ^[a-z0-9][a-z0-9-]*$, and one is 'A'."),
+            (
+                {"artifacts": {"a": {"source": "x", "sha256": "1"}}},
+                "a.sha256: takes text of the form ^[0-9a-f]{64}$, and",
+            ),
+            (
+                {"registries": {"docker.io": {"mirrors": []}}},
+                "registries.docker.io.mirrors: takes at least 1, and it is",
+            ),
+            ({"hosts": {"kind": "libvirt", "diskGib": 1}}, "hosts.diskGib: takes a whole number from 2 to 16384, and"),
+        ],
+    )
+    def test_what_a_key_takes_is_told_in_plain_words(self, content: Any, told: str) -> None:
+        message = refusal(content)
+        assert told in message
+        assert "nput should" not in message
+        assert one_paragraph(message)
+
+    def test_a_list_whose_entry_is_refused_is_not_called_too_short_as_well(self) -> None:
+        message = refusal({"registries": {"docker.io": {"mirrors": ["ftp://x"]}}})
+        assert "mirrors.0: takes text such as https://mirror.example:5000, and it is 'ftp://x'." in message
+        assert "at least" not in message
+
     @pytest.mark.parametrize("twice", [["pods-8", "pods-8"], ["my/pods.yaml", "pods-8", "my-pods.yaml"]])
     def test_workloads_that_would_share_a_step_are_refused(self, twice: list[str]) -> None:
         message = refusal({"workloads": twice})
