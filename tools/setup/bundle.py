@@ -16,8 +16,8 @@ import subprocess
 import sys
 import tarfile
 import tomllib
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ NEWEST_RUNS = 20
 TEXT_LIMIT = 4 * 2**20
 """The end of a longer text tells more than its beginning."""
 
+_JOURNAL = "journalctl --no-pager"
 _ON_HOST = f"""
 section() {{ printf '\\n===== %s\\n' "$*"; "$@" 2>&1; }}
 section uname -a
@@ -40,14 +41,29 @@ section df -h
 section ip -br addr
 section systemctl list-units --failed --no-legend --plain
 section systemctl list-units --type=service --all --no-legend --plain
-section journalctl --no-pager -n {JOURNAL_LINES} -o short-iso-precise
+section {_JOURNAL} -n {JOURNAL_LINES} -o short-iso-precise
 section cat /var/lib/litelab/steps.jsonl
 exit 0
 """
 
 
-def make(cache: Path, stack: str) -> Path:
-    """Write the bundle and return its path, ``.lab/logs/<stack>-<time>.tar.gz``, readable by its owner alone.
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that was written.
+
+    Attributes:
+        path: where it is.
+        holds: what is in it, in words.
+        lacks: why there is nothing of hosts in it, or of some; empty when all is there.
+    """
+
+    path: Path
+    holds: str
+    lacks: str
+
+
+def make(cache: Path, stack: str) -> Bundle:
+    """Write the bundle to ``.lab/logs/<stack>-<time>.tar.gz``, readable by its owner alone.
 
     Raises:
         SetupError: a secret of the lab was left in a text; nothing is written then.
@@ -79,7 +95,40 @@ def make(cache: Path, stack: str) -> Path:
             tar.addfile(entry, io.BytesIO(content))
     temporary.replace(target)
     hand_over(logs)
-    return target
+    return Bundle(target, *_told(texts, stack))
+
+
+def _told(texts: Mapping[str, str], stack: str) -> tuple[str, str]:
+    """What is in a bundle, and what is not and why."""
+    asked = {name.split("/")[1]: text for name, text in texts.items() if name.endswith("/journal.txt")}
+    silent = [host for host, text in asked.items() if f"===== {_JOURNAL}" not in text]
+    pulumi = json.loads(texts["pulumi.json"])
+    parts = {
+        "set-up's logs": _any(texts, "set-up/"),
+        f"the journal of {_listed([host for host in asked if host not in silent])}": len(asked) > len(silent),
+        "the hosts' consoles": any(name.endswith("/console.log") for name in texts),
+        "the lab's steps": "lab/steps.jsonl" in texts,
+        "what measuring said": _any(texts, "results/"),
+        "nodes, pods and events": texts.get("cluster/nodes.txt", "").startswith("NAME"),
+        "what Pulumi did": bool(pulumi["runs"] or pulumi["resources"]),
+        "settings": True,
+        "versions": True,
+        "what make doctor finds": True,
+    }
+    lacks = ""
+    if not asked:
+        lacks = f"The lab {stack} is not up, so no host was asked for its journal."
+    elif silent:
+        lacks = f"{_listed(silent)} gave no journal; the bundle has what ssh said."
+    return _listed([part for part, is_there in parts.items() if is_there]), lacks
+
+
+def _any(texts: Mapping[str, str], folder: str) -> bool:
+    return any(name.startswith(folder) for name in texts)
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _secret_files(run: Path) -> list[Path]:

@@ -186,10 +186,12 @@ def _hosts(config: Path) -> list[str]:
 def logs(cache: Path, stack: str) -> int:
     """Pack what a lab and its set-up said into one file, and print its path."""
     known(stack)
-    path = bundle.make(cache, stack)
+    made = bundle.make(cache, stack)
+    size = f"{made.path.stat().st_size / 2**20:.1f} MiB"
+    lacks = f" {made.lacks}" if made.lacks else ""
     print(
-        f"{path.relative_to(PROJECT)} ({path.stat().st_size / 2**20:.1f} MiB) has set-up's logs, the hosts' journals and consoles, steps, "
-        "versions and what Pulumi did, without keys, kubeconfig or state. Look through it before you hand it on."
+        f"{made.path.relative_to(PROJECT)} ({size}) has {made.holds}, without keys, kubeconfig or state.{lacks} "
+        "Look through it before you hand it on."
     )
     return 0
 

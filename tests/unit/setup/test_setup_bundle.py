@@ -82,7 +82,7 @@ def unpacked(path: Path) -> dict[str, str]:
 
 class TestBundle:
     def test_it_holds_what_tells_of_the_lab(self, checkout: Path) -> None:
-        texts = unpacked(bundle.make(checkout / "cache", "my"))
+        texts = unpacked(bundle.make(checkout / "cache", "my").path)
         assert set(texts) >= {
             "README.txt", "versions.json", "doctor.json", "pulumi.json", "settings/my.yaml", "settings/configuration.txt",
             "set-up/pip-runtime.log", "lab/steps.jsonl", "hosts/host-1/console.log", "results/20260101T000000Z-pods-8.txt",
@@ -98,7 +98,7 @@ class TestBundle:
         assert "kubernetes" in json.loads(texts["versions.json"])["programs"]
 
     def test_no_secret_is_in_it(self, checkout: Path) -> None:
-        texts = unpacked(bundle.make(checkout / "cache", "my"))
+        texts = unpacked(bundle.make(checkout / "cache", "my").path)
         whole = "\n".join(texts.values())
         assert "canary" not in whole
         run = checkout / ".lab/run/my"
@@ -111,7 +111,7 @@ class TestBundle:
         assert redact.GONE in texts["results/20260101T000000Z-pods-8.txt"]
 
     def test_it_is_for_its_owner_alone(self, checkout: Path) -> None:
-        path = bundle.make(checkout / "cache", "my")
+        path = bundle.make(checkout / "cache", "my").path
         assert path.parent == checkout / ".lab/logs"
         assert re.fullmatch(r"my-\d{8}T\d{6}Z\.tar\.gz", path.name)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -125,9 +125,30 @@ class TestBundle:
         assert not list((checkout / ".lab/logs").glob("*.tar.gz"))
 
     def test_a_lab_that_was_never_up_has_a_bundle_too(self, checkout: Path) -> None:
-        texts = unpacked(bundle.make(checkout / "cache", "other"))
+        texts = unpacked(bundle.make(checkout / "cache", "other").path)
         assert json.loads(texts["pulumi.json"])["resources"] == []
         assert "set-up/pip-runtime.log" in texts
+
+    def test_it_says_what_it_holds_and_no_more(self, checkout: Path) -> None:
+        holds = (
+            "set-up's logs, the hosts' consoles, the lab's steps, what measuring said, what Pulumi did, settings, versions and "
+            "what make doctor finds"
+        )
+        made = bundle.make(checkout / "cache", "my")
+        assert (made.holds, made.lacks) == (holds, "The lab my is not up, so no host was asked for its journal.")
+        made = bundle.make(checkout / "cache", "other")
+        assert made.holds == "set-up's logs, settings, versions and what make doctor finds"
+
+    def test_a_host_that_does_not_answer_is_named(self, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (checkout / ".lab/run/my/ssh_config").write_text("Host host-1\nHost host-2\n")
+
+        def said(command: list[str], **_: object) -> str:
+            return "\n===== journalctl --no-pager -n 4000\nbooted\n" if "host-1" in command else "ssh: no route\n"
+
+        monkeypatch.setattr(bundle, "_said", said)
+        made = bundle.make(checkout / "cache", "my")
+        assert "the journal of host-1," in made.holds
+        assert made.lacks == "host-2 gave no journal; the bundle has what ssh said."
 
 
 class TestRedact:
