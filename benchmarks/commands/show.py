@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.outcome import UserError
-from benchmarks.result import Result, load_result
+from benchmarks.result import load_result
 from benchmarks.resultfolder import RESULT
 from benchmarks.table import print_results
 
@@ -23,15 +23,17 @@ def show(
     console = Console()
     if not console.is_terminal:
         console = Console(width=_NARROWEST_TABLE)
-    print_results([result for path in paths for result in _results(path)], console)
+    # A folder of results has links to the newest, and a shell's * names both.
+    files = {file.resolve(): file for path in paths for file in _files(path)}
+    print_results([load_result(file) for file in files.values()], console)
 
 
-def _results(path: Path) -> list[Result]:
+def _files(path: Path) -> list[Path]:
     """A folder stands for its own result, or for those one level below it."""
     if path.is_dir() and not (path / RESULT).exists():
         files = sorted(path.glob(f"*/{RESULT}"))
         if not files:
             msg = f"There is no {RESULT} in {path}, nor in a folder of it."
             raise UserError(msg)
-        return [load_result(file) for file in files]
-    return [load_result(path)]
+        return files
+    return [path / RESULT if path.is_dir() else path]

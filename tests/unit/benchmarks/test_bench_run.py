@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from benchmarks.commands.show import show
 from benchmarks.measure.run import run_workload
 from benchmarks.result import SCHEMA_FILE, Result, load_result
 from benchmarks.resultfolder import SUMMARY_LIMIT_BYTES
@@ -122,6 +123,19 @@ def test_an_earlier_runs_files_are_kept(tmp_path: Path) -> None:
     assert load_result(tmp_path / "out").run_id == second.run_id
     kept = list((tmp_path / "out/previous").glob("*/result.json"))
     assert [load_result(file).run_id for file in kept] == [first.run_id]
+
+
+@pytest.mark.parametrize("given", ["results", "results/*"])
+def test_a_result_is_shown_once_however_often_it_is_named(
+    tmp_path: Path, given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for day, clients in (("20260101T000000Z-small", 3), ("20260102T000000Z-small", 4)):
+        run(tmp_path, pods(clients))
+        (tmp_path / "results").mkdir(exist_ok=True)
+        (tmp_path / "out").rename(tmp_path / "results" / day)
+    (tmp_path / "results/latest-small").symlink_to("20260102T000000Z-small")
+    show(sorted(tmp_path.glob(given)))
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()].count("small") == 2
 
 
 def test_dropped_watches_lose_no_pod_and_are_recorded(tmp_path: Path) -> None:
