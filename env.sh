@@ -12,4 +12,7 @@ export PULUMI_BACKEND_URL="file://$_litelab/.lab/state"
 export PULUMI_HOME="$LITELAB_CACHE/pulumi-home"
 export PULUMI_CONFIG_PASSPHRASE_FILE="$_litelab/.lab/passphrase"
 export PULUMI_SKIP_UPDATE_CHECK=1
+if [ ! -x "$LITELAB_CACHE/bin/pulumi" ] || [ ! -e "$PULUMI_CONFIG_PASSPHRASE_FILE" ]; then
+  echo "env.sh: set-up has not run here yet, so there is no pulumi: run 'make setup' first (the first time with sudo)" >&2
+fi
 unset _litelab
