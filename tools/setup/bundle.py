@@ -17,7 +17,7 @@ import sys
 import tarfile
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +148,7 @@ def _texts(cache: Path, stack: str, run: Path) -> Iterator[tuple[str, str]]:
     """Name in the bundle, and content."""
     yield "README.txt", _read_me(stack)
     yield "versions.json", json.dumps(_versions(cache), indent=1)
-    yield "doctor.json", json.dumps([asdict(f) for f in doctor.findings()], indent=1)
+    yield "doctor.json", json.dumps([f.shown() for f in doctor.findings()], indent=1)
     yield "pulumi.json", json.dumps(_pulumi(stack), indent=1)
     lab = PROJECT / "stacks" / f"{_lab_of(stack)}.yaml"
     if lab.exists():

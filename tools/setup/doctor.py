@@ -14,8 +14,9 @@ import tempfile
 import tomllib
 import urllib.parse
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tools.setup import debian, gobuild, kvm, packages, places
 from tools.setup.errors import SetupError
@@ -45,6 +46,17 @@ class Finding:
     detail: str
     rules_out: str = ""
     fix: str = ""
+
+    def shown(self) -> dict[str, Any]:
+        """For programs; keys are written as in the lab's outputs."""
+        return {
+            "name": self.name,
+            "ok": self.ok,
+            "needed": self.needed,
+            "detail": self.detail,
+            "rulesOut": self.rules_out,
+            "fix": self.fix,
+        }
 
 
 def _python() -> Finding:
@@ -197,13 +209,17 @@ def _overlay() -> Finding:
 
 
 def _kvm() -> Finding:
+    rules_out = "fast virtual machines (hosts.kind: libvirt)"
+    if forbidden := kvm.forbidden():
+        detail, fix = forbidden
+        return Finding("KVM", False, False, detail, rules_out, fix)
     ok, detail = kvm.starts_a_guest()
     return Finding(
         "KVM",
         ok,
         False,
         detail,
-        "fast virtual machines (hosts.kind: libvirt)",
+        rules_out,
         "enable virtualization in the firmware (nested, in a guest) and apt-get install qemu-system-x86; or hosts.accelerator: tcg",
     )
 
@@ -346,6 +362,6 @@ def main(*, as_json: bool) -> int:
     found = findings()
     good = all(f.ok or not f.needed for f in found)
     print(
-        json.dumps({"defaultLab": good, "findings": [asdict(f) for f in found]}, indent=1) if as_json else show(found)
+        json.dumps({"defaultLab": good, "findings": [f.shown() for f in found]}, indent=1) if as_json else show(found)
     )
     return 0 if good else 1

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import grp
 import os
+import pwd
 import select
+import shlex
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
+DEVICE = Path("/dev/kvm")
 # kvm.S, assembled: goes into long mode with paging, as a kernel does, and prints K on the first serial port.
 PROGRAM = bytes.fromhex(
     "fa31c08ed88ec066bf001000000f22df6631c066b9000c0000fc66f3ab66c70600100320000066c70600200330000066c706"
@@ -22,10 +29,50 @@ PROCESSORS = {"kvm": "host", "tcg": "max"}
 """What guests of a lab get too."""
 
 
+def forbidden() -> tuple[str, str] | None:
+    """That this user may not open a device that is there, and the command that mends it; None when nothing forbids it."""
+    try:
+        os.close(os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC))
+    except PermissionError as error:
+        device = DEVICE.stat()
+        return f"{DEVICE} is there and may not be opened: {error.strerror}", cure(error, device.st_mode, device.st_gid)
+    except OSError:
+        # There is none, or no module behind it: the trial says that.
+        return None
+    return None
+
+
+def cure(error: PermissionError, mode: int, gid: int) -> str:
+    """The command that lets this user open the device, which has that mode and group."""
+    if error.errno == errno.EPERM:
+        # Not its mode: the rules for devices of a container, which hold for root too.
+        return f"start this container with the device, such as 'docker run --device {DEVICE}'"
+    user = shlex.quote(_name_of_user())
+    join = f"sudo usermod -aG {{}} {user}, and log in again"
+    both = stat.S_IRGRP | stat.S_IWGRP
+    if gid == 0 or mode & both != both:
+        return (
+            f"sudo groupadd -f kvm && sudo chown root:kvm {DEVICE} && sudo chmod 660 {DEVICE} && {join.format('kvm')}"
+        )
+    try:
+        group = grp.getgrgid(gid)
+    except KeyError:
+        return f"sudo groupadd -g {gid} kvm && {join.format('kvm')}"
+    if _name_of_user() in group.gr_mem:
+        return f"log in again, or newgrp {group.gr_name}: this shell is older than the membership in {group.gr_name}"
+    return join.format(group.gr_name)
+
+
+def _name_of_user() -> str:
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(os.geteuid()).pw_name
+    return str(os.geteuid())
+
+
 def starts_a_guest(accelerator: str = "kvm") -> tuple[bool, str]:
     """Start a guest of 512 bytes; whether its serial port spoke, and what was found."""
     qemu = shutil.which("qemu-system-x86_64")
-    if accelerator == "kvm" and not Path("/dev/kvm").exists():
+    if accelerator == "kvm" and not DEVICE.exists():
         return False, "no /dev/kvm"
     if qemu is None:
         return False, "qemu is not installed, so no guest was started"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import grp
 import json
 from collections.abc import Callable
 
 import pytest
 
-from tools.setup import doctor
+from tools.setup import doctor, kvm
 from tools.setup.doctor import Finding
 
 GOOD = Finding("memory", ok=True, needed=True, detail="8000 MiB")
@@ -32,6 +34,8 @@ def test_only_what_the_default_lab_needs_decides_the_exit_code(
     said = json.loads(capsys.readouterr().out)
     assert said["defaultLab"] is (code == 0)
     assert [f["name"] for f in said["findings"]] == [f.name for f in found]
+    assert [f["rulesOut"] for f in said["findings"]] == [f.rules_out for f in found]
+    assert not any("_" in key for f in said["findings"] for key in f)
 
 
 @pytest.mark.parametrize("check", doctor.CHECKS, ids=lambda check: check.__name__.strip("_"))
@@ -41,3 +45,42 @@ def test_every_check_runs_here_and_says_what_a_lack_rules_out(check: Callable[[]
     if not finding.ok:
         assert finding.rules_out
         assert finding.fix
+
+
+class TestForbiddenKvm:
+    """/dev/kvm is there, and this user may not open it."""
+
+    DENIED = PermissionError(errno.EACCES, "Permission denied")
+
+    @pytest.fixture(autouse=True)
+    def of_alice(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(kvm, "_name_of_user", lambda: "alice")
+
+    def group(self, monkeypatch: pytest.MonkeyPatch, *members: str) -> None:
+        monkeypatch.setattr(grp, "getgrgid", lambda gid: grp.struct_group(("kvm", "x", gid, list(members))))
+
+    def test_who_is_not_in_its_group_is_told_how_to_join(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.group(monkeypatch, "bob")
+        assert kvm.cure(self.DENIED, 0o20660, 106) == "sudo usermod -aG kvm alice, and log in again"
+
+    def test_who_has_joined_it_since_is_told_to_log_in_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.group(monkeypatch, "alice")
+        assert kvm.cure(self.DENIED, 0o20660, 106).startswith("log in again, or newgrp kvm")
+
+    def test_a_group_without_a_name_gets_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(grp, "getgrgid", {}.__getitem__)
+        assert kvm.cure(self.DENIED, 0o20660, 106).startswith("sudo groupadd -g 106 kvm && sudo usermod -aG kvm alice")
+
+    @pytest.mark.parametrize(("mode", "gid"), [(0o20600, 106), (0o20660, 0)])
+    def test_a_device_of_roots_alone_is_given_to_a_group_first(self, mode: int, gid: int) -> None:
+        assert "sudo chown root:kvm /dev/kvm && sudo chmod 660 /dev/kvm && sudo usermod -aG kvm alice" in kvm.cure(
+            self.DENIED, mode, gid
+        )
+
+    def test_a_container_is_told_to_take_the_device(self) -> None:
+        assert "--device /dev/kvm" in kvm.cure(PermissionError(errno.EPERM, "Operation not permitted"), 0o20666, 0)
+
+    def test_the_line_has_the_cure(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(kvm, "forbidden", lambda: ("/dev/kvm is there and may not be opened", "sudo usermod"))
+        (check,) = (check for check in doctor.CHECKS if check.__name__ == "_kvm")
+        assert "Mend: sudo usermod" in doctor.show([check()])
