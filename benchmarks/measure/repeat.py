@@ -6,85 +6,29 @@ import asyncio
 import contextlib
 import gc
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Literal
 
 from yarl import URL
 
 from benchmarks.kube import manifests
 from benchmarks.kube.connection import Answer, Connection
 from benchmarks.kube.events import event_time
-from benchmarks.kube.watch import ApiWatchSource, Interruption, Relisted, WatchLostError, WatchReader
+from benchmarks.kube.watch import ApiWatchSource, Relisted, WatchLostError, WatchReader
 from benchmarks.measure.clientload import LoadMeter
-from benchmarks.measure.podtable import PodTable, SeenPod
+from benchmarks.measure.origin import Origin
+from benchmarks.measure.podtable import PodTable
+from benchmarks.measure.taken import CONFLICT, Taken
 from benchmarks.outcome import MeasurementError
 from benchmarks.progress import say
-from benchmarks.samples import (
-    CallSample,
-    ClientLoad,
-    Failure,
-    KbenchStamps,
-    Phase,
-    PodSample,
-    Repeat,
-    Resource,
-    ServerTimes,
-    Verb,
-    WatchInterruption,
-)
+from benchmarks.samples import CallSample, ClientLoad, Phase, Repeat, Resource, Verb
 from benchmarks.workload import Workload
 
 _TELL_EVERY_S = 2.0
-_ENOUGH_FAILURES = 20
-_CONFLICT = 409
 _UPDATE_TRIES = 4
 _AVAILABLE_WITHIN_S = 10.0
 _POLL_S = 0.05
 _measuring = 0
 """Repeats that run at this moment: on several clusters they do so side by side."""
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """The run's zero: the monotonic clock and the wall clock read together, in nanoseconds."""
-
-    monotonic_ns: int
-    unix_ns: int
-
-    @classmethod
-    def now(cls) -> Origin:
-        """Reads both clocks."""
-        return cls(time.monotonic_ns(), time.time_ns())
-
-    def since(self, stamp_ns: int) -> int:
-        """A monotonic stamp as time since the origin."""
-        return stamp_ns - self.monotonic_ns
-
-    def unix(self, stamp_ns: int) -> int:
-        """A monotonic stamp as time since 1970."""
-        return self.unix_ns + stamp_ns - self.monotonic_ns
-
-
-@dataclass(slots=True)
-class _Taken:
-    """What a repeat has gathered so far: kept whatever happens."""
-
-    calls: list[CallSample] = field(default_factory=list)
-    create: dict[int, Answer] = field(default_factory=dict)
-    delete: dict[int, Answer] = field(default_factory=dict)
-    bodies: dict[int, bytes] = field(default_factory=dict)
-    deployment_of: dict[str, str] = field(default_factory=dict)
-    events: dict[str, dict[str, str]] = field(default_factory=dict)
-    timed_out: list[Literal["start", "delete"]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    up: dict[str, bool] = field(default_factory=dict)
-    causes: dict[str, str] = field(default_factory=dict)
-    pods_listed: int | None = None
-    conflicts: int = 0
-    complete: bool = False
 
 
 class RepeatRun:
@@ -114,8 +58,7 @@ class RepeatRun:
         self._reader = WatchReader(ApiWatchSource(connection, f"/api/v1/namespaces/{namespace}/pods"))
         self._meter = LoadMeter()
         self._load: ClientLoad | None = None
-        self._taken = _Taken()
-        self._started_at = datetime.now(UTC)
+        self._taken = Taken(workload, origin, phase, index, namespace)
 
     async def measure(self) -> None:
         """All phases in order. What was measured badly is in the record; what could not be measured is raised."""
@@ -199,7 +142,7 @@ class RepeatRun:
         bodies = [manifests.updated_body(self._workload, answer.json()) if answer.ok else b"{}" for answer in got]
         updated = await self._all("update", "PUT", urls, names, bodies)
         for _ in range(_UPDATE_TRIES - 1):
-            again = [i for i, answer in enumerate(updated) if answer.status == _CONFLICT]
+            again = [i for i, answer in enumerate(updated) if answer.status == CONFLICT]
             if not again:
                 return
             self._taken.conflicts += len(again)
@@ -349,100 +292,9 @@ class RepeatRun:
 
     def record(self) -> Repeat:
         """Everything that was taken, complete or not."""
-        taken = self._taken
         if self._load is None:
             self._load = self._meter.stop()
-        pods = [self._sample(pod) for pod in self._table.pods.values()]
-        succeeded = min(sum(pod.succeeded for pod in pods), self._workload.pods)
-        first_ns = min((answer.start_ns for answer in taken.create.values()), default=time.monotonic_ns())
-        notes = list(taken.notes)
-        if taken.conflicts:
-            notes.append(f"{taken.conflicts} updates met a newer object and were sent again")
-        if len(pods) > self._workload.pods:
-            notes.append(
-                f"{len(pods)} pods were made for {self._workload.pods} that were asked for: some were replaced"
-            )
-        if taken.pods_listed not in (None, len(pods)):
-            notes.append(f"a list shows {taken.pods_listed} pods, the watch {len(pods)}")
-        return Repeat(
-            phase=self._phase,
-            index=self._index,
-            namespace=self._namespace,
-            started_at=self._started_at.isoformat(timespec="milliseconds"),
-            first_create_wall_unix_ns=self._origin.unix(first_ns),
-            pods_requested=self._workload.pods,
-            pods_succeeded=succeeded,
-            pods_listed=taken.pods_listed,
-            timed_out=taken.timed_out,
-            failures=self._failures(pods),
-            pods=pods,
-            calls=taken.calls,
-            interruptions=[self._interruption(i) for i in self._reader.interruptions],
-            client=self._load,
-            pods_per_node=dict(sorted(Counter(pod.node for pod in pods if pod.node).items())),
-            complete=taken.complete,
-            notes=notes,
-        )
-
-    def _failures(self, pods: list[PodSample]) -> list[Failure]:
-        failures = [Failure(object=pod.name, cause=pod.cause or "unknown") for pod in pods if not pod.succeeded]
-        failures += [
-            Failure(object=f"{call.verb} {call.resource} {call.object}", cause=call.error)
-            for call in self._taken.calls
-            if call.error and call.status != _CONFLICT
-        ]
-        missing = self._workload.pods - len(pods)
-        if missing > 0:
-            failures.insert(0, Failure(object=f"{missing} pods", cause="never seen: no event told of them"))
-        return failures[:_ENOUGH_FAILURES]
-
-    def _sample(self, pod: SeenPod) -> PodSample:
-        def since(stamp_ns: int | None) -> int | None:
-            return None if stamp_ns is None else self._origin.since(stamp_ns)
-
-        seen, taken = pod.stamps_ns, self._taken
-        deployment = taken.deployment_of.get(pod.owner_uid or "")
-        client = self._objects.index(deployment) if deployment in self._objects else pod.client
-        create = taken.create.get(client) if client is not None else None
-        delete = taken.delete.get(client) if client is not None else None
-        events = taken.events.get(pod.uid, {})
-        succeeded = taken.up.get(pod.uid, False)
-        return PodSample(
-            uid=pod.uid,
-            name=pod.name,
-            owner=deployment,
-            node=pod.node,
-            create_call_start_ns=since(create.start_ns if create else None),
-            create_call_end_ns=since(create.end_ns if create else None),
-            first_seen_ns=since(seen.get("first_seen")),
-            scheduled_seen_ns=since(seen.get("scheduled_seen")),
-            started_seen_ns=since(seen.get("started_seen")),
-            running_seen_ns=since(seen.get("running_seen")),
-            ready_seen_ns=since(seen.get("ready_seen")),
-            delete_call_start_ns=since(delete.start_ns if delete else None),
-            deleted_seen_ns=since(seen.get("deleted_seen")),
-            kbench=KbenchStamps(
-                scheduled_ns=since(pod.kbench_scheduled_ns), initialized_ns=since(pod.kbench_initialized_ns)
-            ),
-            server=ServerTimes(
-                creation_timestamp=pod.creation_timestamp,
-                start_time=pod.start_time,
-                started_at=pod.started_at,
-                scheduled_event_time=events.get("Scheduled"),
-                pulled_event_time=events.get("Pulled"),
-            ),
-            delayed=pod.delayed,
-            succeeded=succeeded,
-            cause=None if succeeded else taken.causes.get(pod.uid, pod.state),
-        )
-
-    def _interruption(self, gap: Interruption) -> WatchInterruption:
-        return WatchInterruption(
-            cause=gap.cause,
-            last_byte_ns=self._origin.since(gap.last_byte_ns),
-            resumed_ns=self._origin.since(gap.resumed_ns),
-            resumed_by=gap.resumed_by,
-        )
+        return self._taken.record(self._table, self._reader.interruptions, self._load)
 
 
 @contextlib.contextmanager

@@ -19,8 +19,8 @@ from benchmarks.hostprobe import after_run, probe_hosts
 from benchmarks.hostsfile import LabHosts, Step
 from benchmarks.kube.connection import Connection
 from benchmarks.kube.namespaces import Namespaces
+from benchmarks.measure.origin import Origin
 from benchmarks.measure.priority import go_first
-from benchmarks.measure.repeat import Origin
 from benchmarks.measure.spread import Cluster, SpreadRun
 from benchmarks.outcome import MeasurementError
 from benchmarks.progress import say

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from benchmarks.kube.connection import Connection
 from benchmarks.kube.namespaces import Namespaces
-from benchmarks.measure.repeat import Origin, RepeatRun
+from benchmarks.measure.origin import Origin
+from benchmarks.measure.repeat import RepeatRun
 from benchmarks.outcome import MeasurementError
 from benchmarks.samples import Phase, Repeat
 from benchmarks.workload import Workload
