@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tarfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,6 +118,23 @@ def test_a_pod_runs_on_each_worker_and_they_reach_each_other(lab: LabStack, daem
 
 def test_an_unchanged_lab_shows_no_change(lab: LabStack, daemon: Daemon) -> None:
     inside(daemon, lab, "pulumi", "preview", "--expect-no-changes", "--stack", lab.name, "--non-interactive")
+
+
+def test_a_bundle_holds_every_guests_journal_and_no_key(lab: LabStack, daemon: Daemon) -> None:
+    packed = Path(inside(daemon, lab, "python3", "-m", "tools.setup", "logs", lab.name).split()[0])
+    with tarfile.open(PROJECT / packed) as bundle:
+        texts = {
+            member.name.partition("/")[2]: file.read().decode()
+            for member in bundle.getmembers()
+            if (file := bundle.extractfile(member))
+        }
+    for host in NODES:
+        assert "kubelet" in texts[f"hosts/{host}/journal.txt"]
+    assert "host-3" in texts["cluster/nodes.txt"]
+    for key in [lab.run_folder / "id_ed25519", lab.run_folder / "kubeconfig"]:
+        secret = max(key.read_text().split(), key=len)
+        assert [name for name, text in texts.items() if secret in text] == []
+    (PROJECT / packed).unlink()
 
 
 def test_destroy_leaves_nothing(lab: LabStack, daemon: Daemon) -> None:
