@@ -87,13 +87,12 @@ BATCH
 }
 
 make_cgroups() { # v1, or v2 without systemd: made by hand; with systemd its own unit makes and caps it
-  local dir path part file set version
-  version=$(cgroup_version)
-  mapfile -t CGROUPS < <(cgroup_dirs "$LAB_ID" "$NAME")
+  local dir path part file set
+  cgroups "$LAB_ID" "$NAME"
   mkdir -p "${CGROUPS[@]}"
   for dir in "${CGROUPS[@]}"; do
     # A cpuset takes no process before it has processors and memory nodes, from the top down.
-    if [ -e "$dir/cpuset.cpus" ] && [ "$version" = 1 ]; then
+    if [ -e "$dir/cpuset.cpus" ] && [ "$CGROUP_VERSION" = 1 ]; then
       path=${dir%%/litelab/*}
       for part in litelab "$LAB_ID" "$NAME"; do
         for file in cpuset.cpus cpuset.mems; do
@@ -122,11 +121,11 @@ start_machine() {
     --bind=/dev/kmsg "--bind-ro=$DIR/caps:/run/host/caps"
   )
   # Container runtimes put overlays there, and the root is one: those don't nest.
-  for dir in "$DIR"/data/*; do options+=("--bind=$dir:/var/lib/$(basename "$dir")"); done
+  for dir in "$DIR"/data/*; do options+=("--bind=$dir:/var/lib/${dir##*/}"); done
   [ ! -e /dev/net/tun ] || options+=(--bind=/dev/net/tun)
   [ ! -e /dev/fuse ] || options+=(--bind=/dev/fuse)
   export SYSTEMD_NSPAWN_API_VFS_WRITABLE=1 SYSTEMD_NSPAWN_LOCK=0
-  if [ "$(cgroup_version)" = 2 ] && [ -d /run/systemd/system ]; then
+  if $BY_UNIT; then
     systemd-run --quiet --collect --unit="litelab-$LAB_ID-$NAME" --slice=litelab.slice -p Delegate=yes -p KillMode=mixed \
       -p CPUQuota="$((CPUS * 100))%" -p MemoryMax="${MEMORY_MIB}M" -p TasksMax=infinity \
       -p StandardOutput="append:$DIR/console.log" -p StandardError="append:$DIR/console.log" \
@@ -188,17 +187,18 @@ create() {
 
 # remove: ends and deletes what host.sh made, whatever of it there is. Every end is bounded.
 remove() {
-  local pid dir p n
-  pid=$(cat "$RECORD/$NAME.pid" 2>/dev/null || true)
-  if [ "$(cgroup_version)" = 2 ] && [ -d /run/systemd/system ]; then
+  local pid='' dir p n
+  cgroups "$LAB_ID" "$NAME"
+  { read -r pid <"$RECORD/$NAME.pid"; } 2>/dev/null || true
+  if $BY_UNIT; then
     systemctl stop "litelab-$LAB_ID-$NAME" 2>/dev/null || true
   elif [ -n "$pid" ] && tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF -- "--machine=$LAB_ID-$NAME "; then
     # First who would start it again. The machine holds nothing worth an orderly shutdown.
     kill -KILL "$pid" 2>/dev/null || true
   fi
   # Whatever is in the host's cgroups is the host's: pods too, and what lost its parent.
-  for n in $(seq 100); do
-    p=$(cgroup_dirs "$LAB_ID" "$NAME" | while read -r dir; do [ ! -d "$dir" ] || find "$dir" -name cgroup.procs -exec cat {} + 2>/dev/null; done | sort -un)
+  for ((n = 0; n < 100; n++)); do
+    p=$({ find "${CGROUPS[@]}" -name cgroup.procs -exec cat {} + 2>/dev/null || true; } | sort -un)
     [ -n "$p" ] || break
     # shellcheck disable=SC2086
     kill -KILL $p 2>/dev/null || true
@@ -211,11 +211,10 @@ remove() {
   awk -v d="$DIR/" 'index($5, d) == 1 { print $5 }' /proc/self/mountinfo | sort -r | while read -r dir; do
     umount "$dir" 2>/dev/null || umount -l "$dir" 2>/dev/null || true
   done
-  cgroup_dirs "$LAB_ID" "$NAME" | while read -r dir; do
-    [ ! -d "$dir" ] || find "$dir" -depth -type d -exec rmdir {} + 2>/dev/null || true
-    rmdir "$(dirname "$dir")" 2>/dev/null || true
-    rmdir "$(dirname "$(dirname "$dir")")" 2>/dev/null || true
-  done
+  # Its own, deepest first, then those above that no other host has any more.
+  find "${CGROUPS[@]}" -depth -type d -exec rmdir {} + 2>/dev/null || true
+  rmdir "${CGROUPS[@]%/*}" 2>/dev/null || true
+  rmdir "${CGROUPS[@]%/*/*}" 2>/dev/null || true
   rm -rf --one-file-system "$DIR"
 }
 
@@ -226,10 +225,10 @@ delete() {
   remove
   rm -f "$RUN/hosts/$NAME.lock" "$RUN/ssh/$NAME"
   [ ! -d "$RUN/ssh" ] || ssh_files
-  local left=''
+  local left='' dir
   [ ! -e "$DIR" ] || left="$left $DIR"
   [ ! -e "/run/netns/$NETNS" ] || left="$left netns:$NETNS"
-  while read -r dir; do [ ! -d "$dir" ] || left="$left $dir"; done < <(cgroup_dirs "$LAB_ID" "$NAME")
+  for dir in "${CGROUPS[@]}"; do [ ! -d "$dir" ] || left="$left $dir"; done
   [ -z "$left" ] || die "host $NAME: could not remove$left. A process may still use it: 'fuser -vm $DIR' names it; then run destroy again."
 }
 

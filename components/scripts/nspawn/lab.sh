@@ -6,7 +6,7 @@
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 RUN=${LITELAB_RUN:-$(cd "$here/.." && pwd -P)}
-STACK=$(basename "$RUN")
+STACK=${RUN##*/}
 # What must outlive the checkout: the machine's own list of labs. /run goes with a reboot, as the labs do.
 REGISTRY=/run/litelab
 
@@ -18,7 +18,7 @@ die() {
 }
 
 need_root() {
-  [ "$(id -u)" -eq 0 ] || die "nspawn hosts are made by root, and this is user $(id -un). Run 'sudo make lab', or choose another hosts.kind in stacks/."
+  [ "$EUID" -eq 0 ] || die "nspawn hosts are made by root, and this is user $(id -un). Run 'sudo make lab', or choose another hosts.kind in stacks/."
 }
 
 # The lock that keeps two labs from choosing the same subnet, or from restoring sysctls under each other.
@@ -56,9 +56,9 @@ load_lab() {
 }
 
 # step NAME HOST: appends how long the script has taken (benchmarks read the file) and says so.
-STEP_BEGAN_NS=$(date +%s%N)
+STEP_BEGAN_US=${EPOCHREALTIME/[.,]/}
 step_done() {
-  local ms=$((($(date +%s%N) - STEP_BEGAN_NS) / 1000000))
+  local ms=$(((${EPOCHREALTIME/[.,]/} - STEP_BEGAN_US) / 1000))
   printf '{"step":"%s","host":"%s","seconds":%d.%03d}\n' "$1" "$2" $((ms / 1000)) $((ms % 1000)) >>"$RUN/steps.jsonl"
 }
 
@@ -89,21 +89,24 @@ ssh_files() {
   exec 7>&-
 }
 
-cgroup_version() { [ -f /sys/fs/cgroup/cgroup.controllers ] && echo 2 || echo 1; }
+CGROUP_VERSION=1
+[ ! -f /sys/fs/cgroup/cgroup.controllers ] || CGROUP_VERSION=2
+# Where systemd runs outside, a unit of its own makes, caps and ends a machine on v2.
+BY_UNIT=false
+[ "$CGROUP_VERSION" = 1 ] || [ ! -d /run/systemd/system ] || BY_UNIT=true
 
-# cgroup_dirs LAB HOST: every directory that holds the host's processes, one a hierarchy on v1.
-cgroup_dirs() {
+# cgroups LAB HOST: CGROUPS, every directory that holds the host's processes, one a hierarchy on v1.
+cgroups() {
   local hierarchy
-  if [ "$(cgroup_version)" = 2 ]; then
-    if [ -d /run/systemd/system ]; then
-      echo "/sys/fs/cgroup/litelab.slice/litelab-$1-$2.service"
-    else
-      echo "/sys/fs/cgroup/litelab/$1/$2"
-    fi
-    return
+  CGROUPS=()
+  if $BY_UNIT; then
+    CGROUPS=("/sys/fs/cgroup/litelab.slice/litelab-$1-$2.service")
+  elif [ "$CGROUP_VERSION" = 2 ]; then
+    CGROUPS=("/sys/fs/cgroup/litelab/$1/$2")
+  else
+    for hierarchy in /sys/fs/cgroup/*/; do
+      # cpu and cpuacct can be links to one hierarchy: each is made once.
+      [ -L "${hierarchy%/}" ] || [ ! -e "$hierarchy/cgroup.procs" ] || CGROUPS+=("${hierarchy}litelab/$1/$2")
+    done
   fi
-  for hierarchy in /sys/fs/cgroup/*/; do
-    # cpu and cpuacct can be links to one hierarchy: each is made once.
-    [ -L "${hierarchy%/}" ] || [ ! -e "$hierarchy/cgroup.procs" ] || echo "${hierarchy}litelab/$1/$2"
-  done
 }

@@ -9,6 +9,8 @@ need_root
 
 sysctl_wanted='vm.overcommit_memory=1 kernel.panic=10 kernel.panic_on_oops=1 kernel.keys.root_maxkeys=1000000 kernel.keys.root_maxbytes=25000000'
 
+set_sysctl() { { printf '%s\n' "$2" >"/proc/sys/${1//.//}"; } 2>/dev/null; }
+
 # Kubelets set these through the hosts' writable /proc/sys; three systemd need more inotify instances than the default.
 raise_sysctls() {
   local pair key value now known
@@ -19,14 +21,14 @@ raise_sysctls() {
     { read -r now <"/proc/sys/${key//.//}"; } 2>/dev/null || continue
     case $key in fs.inotify.*) [ "$now" -lt "$value" ] || continue ;; esac
     [[ $known == *$'\n'"$key="* ]] || printf '%s=%s\n' "$key" "$now" >>"$REGISTRY/sysctls"
-    [ "$now" = "$value" ] || sysctl -q -w "$key=$value" || say "warning: could not set $key to $value; kubelets may do it"
+    [ "$now" = "$value" ] || set_sysctl "$key" "$value" || say "warning: could not set $key to $value; kubelets may do it"
   done
 }
 
 restore_sysctls() {
   [ -e "$REGISTRY/sysctls" ] && [ -z "$(ls -A "$REGISTRY/labs")" ] || return 0
   local pair
-  while read -r pair; do sysctl -q -w "$pair" || say "could not restore $pair"; done <"$REGISTRY/sysctls"
+  while read -r pair; do set_sysctl "${pair%%=*}" "${pair#*=}" || say "could not restore $pair"; done <"$REGISTRY/sysctls"
   rm -f "$REGISTRY/sysctls"
 }
 
@@ -161,7 +163,7 @@ open_internet() {
 clear_links() {
   if [ -s "$RECORD/slirp4netns.pid" ]; then
     local pid
-    pid=$(cat "$RECORD/slirp4netns.pid")
+    read -r pid <"$RECORD/slirp4netns.pid"
     [ "$(cat "/proc/$pid/comm" 2>/dev/null)" != slirp4netns ] || kill "$pid" || true
   fi
   ip link del "$UPLINK" 2>/dev/null || true
