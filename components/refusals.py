@@ -112,9 +112,9 @@ def _cure(shown: dict[str, Any], value: object) -> str:
     """What to do about a value, where more than what is taken can be said."""
     low, high = shown.get("minimum"), shown.get("maximum")
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_number and high is not None and value > high:  # type: ignore[operator]
+    if is_number and high is not None and value > high:
         return f"set it to {high} or less"
-    if is_number and low is not None and value < low:  # type: ignore[operator]
+    if is_number and low is not None and value < low:
         return f"set it to {low} or more"
     if shown.get("type") == "string" and (is_number or isinstance(value, bool)):
         return "put it in quotes"
