@@ -93,7 +93,7 @@ def _hosts(args: LabSettings, hosts: list[Host], facts: pulumi.Output[dict[str, 
         "stack": pulumi.get_stack(),
         "facts": facts.apply(lambda known: {**settings, **known}),
         "hosts": [
-            {"name": h.name, "role": h.role, "address": h.address, "port": h.ssh.port, "user": h.ssh.user}
+            {"name": h.name, "role": h.role, "address": h.dialled, "port": h.ssh.port, "user": h.ssh.user}
             for h in hosts
         ],
     }

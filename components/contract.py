@@ -12,18 +12,30 @@ from pulumi_command import remote
 from components.machine import Machine
 from components.settings import HostSettings, LabSettings
 
+LOOPBACK = "127.0.0.1"
+"""Of the operator's machine: where ways through another one begin."""
 HostSettingsT = TypeVar("HostSettingsT", bound=HostSettings)
 LabSettingsT = TypeVar("LabSettingsT", bound=LabSettings)
 
 
 @dataclass(frozen=True)
 class Ssh:
-    """How to log in to a host: user and port, the stack's client key, the host's public key."""
+    """How to log in to a host.
+
+    Attributes:
+        user: as whom.
+        port: where the operator dials: at the host's address or, when it is reached through another machine, at the operator's own loopback.
+        private_key: the stack's client key.
+        host_key: the host's public key.
+        through: the machine through which the operator reaches the host, as ``components/scripts/forward/forward.py`` takes it, else
+            nothing. Hosts reach each other by their addresses all the same.
+    """
 
     user: str
-    port: int
+    port: pulumi.Input[int]
     private_key: pulumi.Output[str]
     host_key: pulumi.Output[str]
+    through: str = ""
 
     @property
     def sudo(self) -> str:
@@ -59,11 +71,17 @@ class Host:
         return None if self.lives_on else self.made
 
     @property
+    def dialled(self) -> pulumi.Output[str]:
+        """The address at which the operator reaches it."""
+        return pulumi.Output.from_input(LOOPBACK) if self.ssh.through else self.address
+
+    @property
     def connection(self) -> remote.ConnectionArgs:
         """For remote steps; the host key is always checked, no agent is used."""
+        port = self.ssh.port
         return remote.ConnectionArgs(
-            host=self.address,
-            port=float(self.ssh.port),
+            host=self.dialled,
+            port=float(port) if isinstance(port, int) else pulumi.Output.from_input(port).apply(float),
             user=self.ssh.user,
             private_key=self.ssh.private_key,
             host_key=self.ssh.host_key,

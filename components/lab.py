@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pulumi
 
-from components import registry, site
+from components import reach, registry, site
 from components.benchmarks import Benchmarks
 from components.settings import LabSettings
 
@@ -26,7 +26,7 @@ class Lab(pulumi.ComponentResource):
         distribution.check(args)
         made = registry.host_kind(args.hosts.kind).component("hosts", args.hosts, roles, args.distribution, inside)
         hosts = site.prepared("site", args, made.hosts, inside)
-        cluster = distribution.component("cluster", args, hosts, inside)
+        cluster = reach.through_machine("reach", distribution.component("cluster", args, hosts, inside), hosts, inside)
         measured = Benchmarks("benchmarks", args, hosts, made.facts, cluster, opts=inside)
 
         self.host_summary = pulumi.Output.all(

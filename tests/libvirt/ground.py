@@ -49,7 +49,7 @@ def _out_of_reach() -> str:
     """Which packages apt can't bring; nothing is installed."""
     need: dict[str, Any] = tomllib.loads((TOOLS / "pins.toml").read_text(encoding="utf-8"))["needs"]["hosts"]["libvirt"]
     try:
-        names = packages.missing({**need["debian"], **need["local"]})
+        names = packages.missing({**need["debian"], **need["local"], **need["builds"]})
     except SetupError as error:
         return str(error)
     if not names:

@@ -33,14 +33,19 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, booted: dict[str, str])
     def stdout(self: Any, args: Any) -> str:
         if args.name == "keys" or args.name.startswith("key-host"):
             return json.dumps({"private": f"{SECRET} {args.name}", "public": f"ssh-ed25519 {args.name}"})
+        if args.name == "api":
+            return f"{SECRET} kubeconfig by loopback"
         told = {"image": booted, "place": PLACE}.get(args.name)
-        return json.dumps(told) if told else plain(self, args)
+        said = json.dumps(told) if told else plain(self, args)
+        if args.name.startswith("host-") and "THROUGH" in declared._unwrapped(args.inputs)["environment"]:
+            return json.dumps({**json.loads(said), "port": 20000 + int(args.name[-1])})
+        return said
 
     monkeypatch.setattr(declared._Steps, "_stdout", stdout)
     # Pulumi's mocks have no server that the engine would call hooks on.
     monkeypatch.setattr(resource_hooks, "register_resource_hook", lambda _hook: asyncio.ensure_future(asyncio.sleep(0)))
-    return lambda workers=2, **hosts: declared.declare(
-        {"workers": workers, "workloads": [], "hosts": {"kind": "libvirt", **hosts}}
+    return lambda workers=2, preview=False, **hosts: declared.declare(
+        {"workers": workers, "workloads": [], "hosts": {"kind": "libvirt", **hosts}}, preview=preview
     )
 
 
@@ -205,3 +210,72 @@ def test_only_a_lab_with_a_way_out_asks_for_names_outside(lab: Any) -> None:
     assert (closed.plain["mode"], opened.plain["mode"]) == ("none", "nat")
     assert closed.plain["dnsmasqOptions"] == {"options": [{"optionName": "no-resolv"}]}
     assert "dnsmasqOptions" not in opened.plain
+
+
+REMOTE = "qemu+ssh://me@big.example:2222/system?keyfile=/home/me/.ssh/lab"
+
+
+class TestReachedThroughAnotherMachine:
+    """Hosts whose libvirt is on a machine that alone reaches them."""
+
+    def test_remote_steps_dial_the_port_of_loopback_that_the_state_has(self, lab: Any) -> None:
+        for command in lab(uri=REMOTE).commands.values():
+            if command.is_remote:
+                connection = command.plain["connection"]
+                number = 3 if command.name.endswith("-3") else 2 if command.name.endswith("-2") else 1
+                assert (connection["host"], connection["port"]) == ("127.0.0.1", 20000 + number), command.name
+                assert connection["hostKey"] == f"ssh-ed25519 key-host-{number}"
+                assert connection["agentSocketPath"] == ""
+
+    def test_a_hosts_own_step_opens_its_way_by_the_operators_ssh(self, lab: Any) -> None:
+        graph = lab(uri=REMOTE)
+        for n in (1, 2, 3):
+            told = graph.commands[f"host-{n}"].plain["environment"]
+            assert told["THROUGH"] == "ssh://me@big.example:2222?keyfile=/home/me/.ssh/lab"
+            assert told["ADDRESS"] == f"10.87.3.{10 + n}"
+
+    def test_hosts_know_each_other_by_their_own_addresses(self, lab: Any) -> None:
+        graph = lab(uri=REMOTE)
+        request = json.loads(graph.commands["certificates-host-2"].plain["stdin"])
+        assert (request["address"], request["server"]) == ("10.87.3.12", "https://10.87.3.11:6443")
+
+    def test_the_kubeconfig_is_made_to_lead_there_before_anything_uses_it_and_stays_secret(self, lab: Any) -> None:
+        graph = lab(uri=REMOTE)
+        step = graph.commands["api"]
+        assert "stdin" in step.secret_inputs
+        assert {"stdout", "stderr"} <= set(step.request.additionalSecretOutputs)
+        assert step.plain["environment"]["THROUGH"] == "ssh://me@big.example:2222?keyfile=/home/me/.ssh/lab"
+        assert "verify" in graph.after("api")
+        assert "api" in graph.directly_after("access")
+        told = json.loads(graph.commands["access"].plain["stdin"])
+        assert told["kubeconfig"] == f"{SECRET} kubeconfig by loopback"
+        assert graph.secret_outputs["kubeconfig"]
+
+    def test_it_ends_before_the_hosts_do(self, lab: Any) -> None:
+        graph = lab(uri=REMOTE)
+        assert {"host-1", "host-2", "host-3"} <= graph.after("api")
+        assert graph.deleted_with("api") is None
+
+    def test_results_say_so_and_benchmarks_dial_the_same_ports(self, lab: Any) -> None:
+        told = json.loads(lab(uri=REMOTE).commands["access"].plain["stdin"])["hosts"]
+        assert told["facts"]["reachedThrough"] == "big.example"
+        assert [(h["address"], h["port"]) for h in told["hosts"]] == [("127.0.0.1", 20000 + n) for n in (1, 2, 3)]
+
+    def test_a_lab_on_this_machine_has_nothing_of_it(self, graph: Graph) -> None:
+        assert "api" not in graph.commands
+        assert not [r.name for r in graph.resources.values() if "THROUGH" in r.plain.get("environment", {})]
+        told = json.loads(graph.commands["access"].plain["stdin"])["hosts"]
+        assert "reachedThrough" not in told["facts"]
+        assert [(h["address"], h["port"]) for h in told["hosts"]] == [(f"10.87.3.{10 + n}", 22) for n in (1, 2, 3)]
+        assert {c.plain["connection"]["port"] for c in graph.commands.values() if c.is_remote} == {22.0}
+        assert not (steps.PROJECT / steps.run_folder(declared.STACK)).joinpath("forwards").exists()
+        assert not list((steps.PROJECT / steps.run_folder(declared.STACK)).glob("libvirt-*/forward.py"))
+
+    @pytest.mark.parametrize(("preview", "opened"), [(False, ["x-lab"]), (True, [])])
+    def test_ways_are_opened_again_when_something_is_done_and_in_no_preview(
+        self, lab: Any, monkeypatch: pytest.MonkeyPatch, preview: bool, opened: list[str]
+    ) -> None:
+        asked: list[str] = []
+        monkeypatch.setattr("components.reach.reopen", asked.append)
+        lab(uri=REMOTE, preview=preview)
+        assert asked == opened

@@ -82,6 +82,8 @@ def destroy(cache: Path, stack: str, progress: Progress) -> int:
         return 0
     _engine(cache)
     stacks.free(cache, stack, progress)
+    # What a host has to do before it goes is done by its way; libvirt takes the host away without.
+    reopen(stack)
     code = _pulumi(cache, "destroy", stack, stacks.environment(cache))
     if code == 0:
         code = _remove_unknown(stack)
@@ -111,6 +113,7 @@ def status(cache: Path, stack: str) -> int:
         return 0
     held = ", ".join(f"process {lock.pid}" for lock in stacks.locks(stack))
     print(f"{stack}: up{f', in use by {held}' if held else ''}")
+    reopen(stack)
     for host in _hosts(run / "ssh_config"):
         print(f"  {host}: {_seen(run, host)}")
     if not (run / "kubeconfig").exists():
@@ -163,8 +166,19 @@ def _told(seconds: int) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
+def reopen(stack: str) -> int:
+    """Open again what leads through another machine to a lab's hosts, and was shut by a reboot or a cut connection; 1 when it can't be."""
+    run = OWN / "run" / stack
+    if not (run / "forwards").exists():
+        return 0
+    program = PROJECT / "components" / "scripts" / "forward" / "forward.py"
+    return subprocess.run(
+        [sys.executable, str(program), "reopen", str(run)], check=False, stdin=subprocess.DEVNULL
+    ).returncode
+
+
 def require_up(stack: str, host: str = "") -> int:
-    """Say in one paragraph that a lab is not up, or has no such host, before ssh says it in its own way."""
+    """Say in one paragraph that a lab is not up, has no such host or is not reached, before ssh says it in its own way."""
     known(stack)
     config = OWN / "run" / stack / "ssh_config"
     if not config.exists():
@@ -174,7 +188,7 @@ def require_up(stack: str, host: str = "") -> int:
     if host and host not in hosts:
         msg = f"Lab {stack} has no host {host!r}. It has {', '.join(hosts)}: give one as HOST=."
         raise SetupError(msg)
-    return 0
+    return reopen(stack)
 
 
 def _hosts(config: Path) -> list[str]:
@@ -186,6 +200,8 @@ def _hosts(config: Path) -> list[str]:
 def logs(cache: Path, stack: str) -> int:
     """Pack what a lab and its set-up said into one file, and print its path."""
     known(stack)
+    # Without it the bundle still has all that is on this machine.
+    reopen(stack)
     made = bundle.make(cache, stack)
     size = f"{made.path.stat().st_size / 2**20:.1f} MiB"
     lacks = f" {made.lacks}" if made.lacks else ""
@@ -199,6 +215,8 @@ def logs(cache: Path, stack: str) -> int:
 def kubeconfig(stack: str) -> int:
     """Print the path of the lab's kubeconfig, mode 0600."""
     path = _kubeconfig(stack)
+    if reopen(stack) != 0:
+        return 1
     print(path)
     return 0
 
@@ -224,6 +242,8 @@ def bench(cache: Path, stack: str, workload: str, repeats: str) -> int:
     if not re.fullmatch(r"[1-9][0-9]{0,2}", repeats):
         msg = f"make bench: REPEATS is how often the workload is measured, from 1 to 999, and not {repeats!r}."
         raise SetupError(msg)
+    if reopen(stack) != 0:
+        return 1
     steps = sorted(run.glob("benchmark-*/run.sh"), key=lambda p: p.stat().st_mtime)
     environment = {**stacks.environment(cache), "REPEATS": repeats}
     code = subprocess.run(

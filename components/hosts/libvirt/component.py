@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 from pulumi_command import local
 
+from components import reach
 from components.contract import Host, Ssh
 from components.digests import short_digest
 from components.hosts.libvirt.seed import FIRST_ADDRESS, PATIENCE, mac, seed
@@ -73,8 +74,16 @@ class LibvirtHosts(pulumi.ComponentResource):
         import pulumi_libvirt as libvirt  # other labs do without it
 
         self._libvirt, self._args = libvirt, args
-        self._scripts = publish("libvirt", pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run(), also=("download",))
+        stack, dry_run = pulumi.get_stack(), pulumi.runtime.is_dry_run()
+        self._scripts = publish(
+            "libvirt", stack, dry_run=dry_run, also=("download", *(["forward"] if args.through else []))
+        )
         self._uri = {"LIBVIRT_DEFAULT_URI": args.uri}
+        if args.through:
+            self._uri["THROUGH"] = args.through
+            # The first remote step dials the port that the state has.
+            if not dry_run:
+                reach.reopen(stack)
         self.facts = pulumi.Output.from_input({})
         # What a host is given must not tell how many there are: a host more would replace all.
         keys = local_step("keys", self._scripts, "keys.py", arguments=["client"], secret=True, opts=self._after())
@@ -270,7 +279,13 @@ class LibvirtHosts(pulumi.ComponentResource):
             name=guest.name,
             role=guest.role,
             address=address,
-            ssh=Ssh(user="root", port=22, private_key=self._client.apply(lambda c: c["private"]), host_key=public),
+            ssh=Ssh(
+                user="root",
+                port=made.stdout.apply(lambda text: int(json.loads(text)["port"])) if self._args.through else 22,
+                private_key=self._client.apply(lambda c: c["private"]),
+                host_key=public,
+                through=self._args.through,
+            ),
             identity=made.stdout.apply(lambda text: str(json.loads(text)["identity"])),
             made=made,
         )

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import urllib.parse
 
+from components import reach
 from components.hosts.libvirt.settings import LibvirtSettings
 from components.machine import Machine
 from components.settings import LabSettings
@@ -60,9 +61,13 @@ def _settings(lab: LabSettings) -> LibvirtSettings:
 
 
 def _libvirt_problems(args: LibvirtSettings) -> list[str]:
+    if args.through and (refused := reach.refusal(args.through)):
+        return [f"hosts.uri: {refused}"]
+    # Nobody is there to answer ssh's questions.
+    uri = f"{args.uri}{'&' if '?' in args.uri else '?'}no_tty=1" if args.through else args.uri
     try:
         asked = subprocess.run(
-            ["virsh", "--connect", args.uri, "version"], capture_output=True, text=True, check=False, timeout=30
+            ["virsh", "--connect", uri, "version"], capture_output=True, text=True, check=False, timeout=30
         )
         said = asked.stderr if asked.returncode else ""
     except subprocess.TimeoutExpired:
@@ -72,7 +77,7 @@ def _libvirt_problems(args: LibvirtSettings) -> list[str]:
     cure = (
         "start it (`systemctl start libvirtd`), or name another in hosts.uri; a user needs the group libvirt for qemu:///system"
         if args.is_local
-        else "log in there once with ssh, so that its key is known, and see that libvirtd runs there"
+        else "ssh gets there; see that libvirtd runs, and that the user is in its group libvirt ('virsh --connect qemu:///system version' there)"
     )
     return [f"hosts.uri: libvirt at {args.uri} is not reached ({' '.join(said.split())[-200:]}): {cure}"]
 

@@ -72,6 +72,40 @@ class Image(BaseModel):
         return self
 
 
+UNVERIFIED = {"no_verify", "known_hosts_verify"}
+"""Of libvirt's parameters for ssh, those that let any machine answer."""
+NOT_FOR_ALL = {"knownhosts", "known_hosts", "command"}
+"""Those that of virsh, libvirt's provider and ssh not each one takes; the operator's ssh configuration is for all three."""
+
+
+def _require_one_meaning(parts: urllib.parse.SplitResult) -> None:
+    """virsh, libvirt's provider and our own ssh go to the same machine as the same user, and verify it.
+
+    Raises:
+        ValueError: what stands in the way.
+    """
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0 or not parts.hostname:
+        msg = "takes qemu+ssh://user@machine:port/system with a port from 1 to 65535"
+        raise ValueError(msg)
+    if not parts.username or parts.password is not None:
+        msg = "needs the user to log in as, and no password: qemu+ssh://USER@MACHINE/system (libvirt's provider takes no user from ssh's configuration)"
+        raise ValueError(msg)
+    given = set(urllib.parse.parse_qs(parts.query, keep_blank_values=True))
+    if found := sorted(given & UNVERIFIED):
+        msg = (
+            f"has {found[0]}, and the machine's key is always verified: keys of hosts go over that connection; leave it out, and log in there once "
+            "with ssh"
+        )
+        raise ValueError(msg)
+    if found := sorted(given & NOT_FOR_ALL):
+        msg = f"has {found[0]}, which virsh, libvirt's provider and ssh don't all take; say it in ssh's own configuration (~/.ssh/config)"
+        raise ValueError(msg)
+
+
 class LibvirtSettings(HostSettings):
     """The hosts of a libvirt lab."""
 
@@ -113,12 +147,27 @@ class LibvirtSettings(HostSettings):
         if not re.fullmatch(r"(qemu|qemu\+unix|qemu\+ssh)://\S*/(system|session)(\?\S*)?", value):
             msg = "takes qemu:///system, qemu:///session or qemu+ssh://user@machine/system"
             raise ValueError(msg)
+        parts = urllib.parse.urlsplit(value)
+        if parts.scheme == "qemu+ssh" and parts.netloc:
+            _require_one_meaning(parts)
         return value
 
     @property
     def is_local(self) -> bool:
         """Whether guests run on this machine."""
         return not urllib.parse.urlsplit(self.uri).netloc
+
+    @property
+    def through(self) -> str:
+        """The machine through which hosts are reached, for OpenSSH: ``ssh://USER@MACHINE[:PORT][?keyfile=FILE]``; else nothing."""
+        parts = urllib.parse.urlsplit(self.uri)
+        if parts.scheme != "qemu+ssh" or self.is_local:
+            return ""
+        keyfile = urllib.parse.parse_qs(parts.query).get("keyfile", [])
+        query = (
+            urllib.parse.urlencode({"keyfile": keyfile[0]}, quote_via=urllib.parse.quote, safe="/~$") if keyfile else ""
+        )
+        return urllib.parse.urlunsplit(("ssh", parts.netloc, "", query, ""))
 
     @property
     def builds_image(self) -> bool:
@@ -128,4 +177,6 @@ class LibvirtSettings(HostSettings):
     def facts(self) -> dict[str, Any]:
         """What results say of the guests beside processors and memory."""
         image = self.image.name or f"sha256:{self.image.sha256}"
-        return {"accelerator": self.accelerator, "diskGib": self.disk_gib, "image": image}
+        known = {"accelerator": self.accelerator, "diskGib": self.disk_gib, "image": image}
+        # Latencies of the API then have the way to that machine in them.
+        return {**known, "reachedThrough": urllib.parse.urlsplit(self.uri).hostname} if self.through else known

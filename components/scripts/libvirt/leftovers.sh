@@ -5,4 +5,6 @@ run=${1:?usage: leftovers.sh RUN}
 # Only a libvirt lab says where its libvirt is; what destroy has removed says nothing any more.
 uri=$(sed -n 's/^URI=//p' "$run/lab.env" 2>/dev/null || true)
 [ -n "$uri" ] || exit 0
-LIBVIRT_DEFAULT_URI=$uri exec python3 "$(dirname "$0")/orphans.py" --of "$run" </dev/null
+through=$(sed -n 's/^THROUGH=//p' "$run/lab.env")
+here=$(dirname "$0")
+LIBVIRT_DEFAULT_URI=$uri THROUGH=$through PYTHONPATH=$here/../forward exec python3 "$here/orphans.py" --of "$run" </dev/null

@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["--of"]:
         return remove_of(Path(arguments[1]))
     reached = subprocess.run(
-        ["virsh", "--connect", virsh.URI, "version"],
+        ["virsh", "--connect", virsh.CONNECT, "version"],
         capture_output=True,
         check=False,
         timeout=virsh.VIRSH_S,

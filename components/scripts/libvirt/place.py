@@ -50,10 +50,23 @@ def locked() -> Iterator[Path]:
         yield folder
 
 
+def routes() -> str:
+    """Of the machine that guests will be on, as far as it says."""
+    show = ["ip", "-4", "route", "show", "table", "all"]
+    if virsh.THROUGH:
+        import forward
+
+        show = [*forward.login(virsh.THROUGH), "--", forward.machine(virsh.THROUGH), *show]
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return subprocess.run(
+            show, capture_output=True, text=True, check=False, timeout=virsh.VIRSH_S, stdin=subprocess.DEVNULL
+        ).stdout
+    return ""
+
+
 def taken(folder: Path) -> list[ipaddress.IPv4Network]:
-    """Every network that a route of this machine, a network of libvirt or another lab has."""
-    routes = subprocess.run(["ip", "-4", "route", "show", "table", "all"], capture_output=True, text=True, check=False)
-    words = re.findall(r"(?m)^(?:\w+ )?(\d+\.\d+\.\d+\.\d+(?:/\d+)?) ", routes.stdout)
+    """Every network that a route of guests' machine, a network of libvirt or another lab has."""
+    words = re.findall(r"(?m)^(?:\w+ )?(\d+\.\d+\.\d+\.\d+(?:/\d+)?) ", routes())
     found = [ipaddress.IPv4Network(word, strict=False) for word in words]
     for name in virsh.lines("net-list", "--all", "--name"):
         _, xml, _ = virsh.call("net-dumpxml", name)
@@ -131,6 +144,8 @@ def create() -> None:
         record.write_text(f"{prefix}\n", encoding="utf-8")
     (folder / f"{identity}.run").write_text(f"{RUN}\n", encoding="utf-8")
     values = {"LAB_ID": identity, "PREFIX": prefix, "SUBNET": os.environ.get("SUBNET", ""), "URI": virsh.URI}
+    if virsh.THROUGH:
+        values["THROUGH"] = virsh.THROUGH
     virsh.write(RUN / "lab.env", "".join(f"{key}={value}\n" for key, value in values.items()))
     virsh.write(RUN / "patience", f"{os.environ['PATIENCE']}\n")
     sshfiles.write()
@@ -154,6 +169,10 @@ def delete() -> None:
                 f"libvirt at {virsh.URI} still has something of {identity}: {left}. 'virsh list --all', 'net-list' and 'pool-list' show it; run destroy again when it can go."
             )
         forget(identity)
+    if virsh.THROUGH:
+        import forward
+
+        forward.close_all(RUN)
     sshfiles.remove()
     for name in ("lab.env", "patience", "steps.jsonl"):
         (RUN / name).unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 """``ready.py create|delete HOST``: waits until a guest answers ssh with the key it was given and its first settings are done.
 
 Keeps its console in ``console-HOST.log`` meanwhile. Prints ``{"identity", "hostKey"}``. Environment: DOMAIN, ADDRESS, HOST_KEY,
-SSH_TIMEOUT_S.
+SSH_TIMEOUT_S; THROUGH where guests are reached through libvirt's machine: then a way is opened, and its ``port`` is printed too.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import virsh
 from virsh import RUN, die
 
 POLL_S = 0.2
+BANNER_S = 10.0
 
 
 class Console(threading.Thread):
@@ -34,7 +35,7 @@ class Console(threading.Thread):
         super().__init__(daemon=True)
         self.log = log
         self._ours, theirs = pty.openpty()
-        command = ["virsh", "--connect", virsh.URI, "--quiet", "console", domain, "--force"]
+        command = ["virsh", "--connect", virsh.CONNECT, "--quiet", "console", domain, "--force"]
         self._process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.STDOUT)
         os.close(theirs)
         self._stop = threading.Event()
@@ -64,6 +65,30 @@ class Console(threading.Thread):
         return " | ".join([line.strip() for line in plain.splitlines() if line.strip()][-5:])[-600:]
 
 
+def way_to(host: str, address: str) -> int:
+    """The port of this machine's loopback by which a guest is reached through libvirt's; opened if it is not."""
+    import forward  # only labs on another machine have it
+
+    if virsh.THROUGH and "administratively prohibited" in forward.last_words(RUN, host):
+        die(f"{host}: {forward.explain(virsh.THROUGH, 'administratively prohibited')}")
+    try:
+        return forward.opened(RUN, host, virsh.THROUGH, f"{address}:22")
+    except forward.ForwardError as error:
+        die(f"{host}: {error}")
+
+
+def answers(host: str, address: str) -> bool:
+    """Whether an ssh server takes connections."""
+    if not virsh.THROUGH:
+        with contextlib.suppress(OSError), socket.create_connection((address, 22), 2):
+            return True
+        return False
+    # The near end of a way always does: it is the far end that must say something.
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", way_to(host, address)), BANNER_S) as way:
+        return way.recv(4) == b"SSH-"
+    return False
+
+
 def wait_for_ssh(host: str, domain: str, address: str, timeout_s: float, console: Console) -> None:
     """Until a login with the verified key finds cloud-init done.
 
@@ -84,7 +109,7 @@ def wait_for_ssh(host: str, domain: str, address: str, timeout_s: float, console
                 die(
                     f"{host}: its guest {domain} is {state}. Its console ended: {console.last_lines() or 'without a word'}."
                 )
-        with contextlib.suppress(OSError), socket.create_connection((address, 22), 2):
+        if answers(host, address):
             asked = subprocess.run(
                 ["ssh", "-F", str(RUN / "ssh_config"), host, done],
                 capture_output=True, text=True, check=False, timeout=120, stdin=subprocess.DEVNULL,
@@ -110,17 +135,19 @@ def _report(host: str, result: str) -> None:
 
 def create(host: str) -> None:
     """Wait, and say which machine this is."""
-    domain = os.environ["DOMAIN"]
-    sshfiles.add(host, os.environ["ADDRESS"], os.environ["HOST_KEY"])
+    domain, address = os.environ["DOMAIN"], os.environ["ADDRESS"]
+    port = way_to(host, address) if virsh.THROUGH else 0
+    sshfiles.add(host, f"127.0.0.1:{port}" if port else address, os.environ["HOST_KEY"])
     console = Console(domain, RUN / f"console-{host}.log")
     console.start()
     try:
-        wait_for_ssh(host, domain, os.environ["ADDRESS"], float(os.environ["SSH_TIMEOUT_S"]), console)
+        wait_for_ssh(host, domain, address, float(os.environ["SSH_TIMEOUT_S"]), console)
     finally:
         console.stop()
     virsh.step_done("host", host)
     identity = f"{host}-{(virsh.lines('domuuid', domain) or ['unknown'])[0]}"
-    json.dump({"identity": identity, "hostKey": os.environ["HOST_KEY"]}, sys.stdout)
+    found = {"identity": identity, "hostKey": os.environ["HOST_KEY"], **({"port": port} if port else {})}
+    json.dump(found, sys.stdout)
 
 
 def main(arguments: list[str]) -> int:
@@ -130,6 +157,10 @@ def main(arguments: list[str]) -> int:
             create(host)
         case ["delete", host]:
             sshfiles.drop(host)
+            if virsh.THROUGH:
+                import forward
+
+                forward.close(RUN, host)
             (RUN / f"console-{host}.log").unlink(missing_ok=True)
         case _:
             die("usage: ready.py create|delete HOST")

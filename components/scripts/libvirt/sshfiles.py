@@ -1,4 +1,4 @@
-"""``ssh_config`` and ``known_hosts`` in the run folder, from one file ``ssh/HOST`` a host: ``ADDRESS KEYTYPE KEY``."""
+"""``ssh_config`` and ``known_hosts`` in the run folder, from one file ``ssh/HOST`` a host: ``ADDRESS[:PORT] KEYTYPE KEY``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COMMON = {
 
 
 def add(host: str, address: str, key: str) -> None:
-    """A host more; known by its key before the first connection."""
+    """A host more, at ``ADDRESS`` or ``ADDRESS:PORT``; known by its key before the first connection."""
     HOSTS.mkdir(exist_ok=True)
     write_file(HOSTS / host, f"{address} {key}\n")
     write()
@@ -49,7 +49,9 @@ def write() -> None:
         blocks, known = [], []
         for name in names:
             address, key = (HOSTS / name).read_text(encoding="utf-8").strip().split(" ", 1)
-            blocks.append(f"Host {name}\n  HostName {address}\n  HostKeyAlias {name}\n")
+            address, _, port = address.partition(":")
+            at = f"{address}\n  Port {port}" if port else address
+            blocks.append(f"Host {name}\n  HostName {at}\n  HostKeyAlias {name}\n")
             known.append(f"{name} {key}\n")
         common = "".join(f"  {key} {value}\n" for key, value in COMMON.items())
         head = f"# Made with the lab; 'make ssh STACK={STACK} HOST=host-1' and ssh -F use it.\n"

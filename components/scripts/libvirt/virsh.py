@@ -15,6 +15,10 @@ STACK = RUN.name
 PROJECT = RUN.parent.parent.parent
 CACHE = Path(os.environ.get("LITELAB_CACHE") or PROJECT / ".cache")
 URI = os.environ.get("LIBVIRT_DEFAULT_URI", "qemu:///system")
+THROUGH = os.environ.get("THROUGH", "")
+"""The machine through which libvirt and hosts are reached, as ``forward.py`` has it; nothing for libvirt on this one."""
+CONNECT = f"{URI}{'&' if '?' in URI else '?'}no_tty=1" if "+ssh://" in URI else URI
+"""For virsh: nobody is there to answer ssh's questions."""
 VIRSH_S = 60.0
 """How long one call of virsh may take."""
 _BEGAN = time.monotonic()
@@ -30,7 +34,7 @@ def call(*words: str) -> tuple[int, str, str]:
     """Exit code, output and error text of virsh; ends the script when libvirt does not answer."""
     try:
         done = subprocess.run(
-            ["virsh", "--connect", URI, "--quiet", *words],
+            ["virsh", "--connect", CONNECT, "--quiet", *words],
             capture_output=True,
             text=True,
             check=False,
@@ -50,10 +54,24 @@ def call(*words: str) -> tuple[int, str, str]:
     if done.returncode != 0 and (
         "failed to connect" in said or "Failed to connect" in said or "Cannot recv data" in said
     ):
-        die(
-            f"libvirt at {URI} is not reached: {said[-300:]}. Start it ('systemctl start libvirtd'), then run the same command again."
-        )
+        die(f"libvirt at {URI} is not reached: {cure(said)}")
     return done.returncode, done.stdout, said
+
+
+def cure(said: str) -> str:
+    """What libvirt said, and what helps."""
+    if not THROUGH:
+        return f"{said[-300:]}. Start it ('systemctl start libvirtd'), then run the same command again."
+    import forward  # only such labs have it
+
+    try:
+        forward.try_login(THROUGH)
+    except forward.ForwardError as error:
+        return str(error)
+    return (
+        f"{said[-300:]}. '{forward.by_hand(THROUGH)} virsh --connect qemu:///system version' must answer: start libvirtd there, and see that the "
+        "user is in its group libvirt. Then run the same command again."
+    )
 
 
 def lines(*words: str) -> list[str]:

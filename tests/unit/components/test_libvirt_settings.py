@@ -90,6 +90,41 @@ class TestPlace:
     def test_other_addresses_are_refused(self, uri: str) -> None:
         assert "hosts.uri: takes qemu:///system" in refusal(uri=uri)
 
+    @pytest.mark.parametrize(
+        ("uri", "through"),
+        [
+            ("qemu:///system", ""),
+            ("qemu+unix:///system?socket=/run/x", ""),
+            ("qemu+ssh:///system", ""),
+            ("qemu://big.example/system", ""),
+            ("qemu+ssh://me@big.example/system", "ssh://me@big.example"),
+            ("qemu+ssh://me@big.example:2222/system", "ssh://me@big.example:2222"),
+            (
+                "qemu+ssh://me@big.example/system?keyfile=/k/a%20b&socket=/run/x",
+                "ssh://me@big.example?keyfile=/k/a%20b",
+            ),
+            ("qemu+ssh://me@[2001:db8::1]/session", "ssh://me@[2001:db8::1]"),
+        ],
+    )
+    def test_hosts_are_reached_through_the_machine_that_libvirt_is_reached_on_by_ssh(
+        self, uri: str, through: str
+    ) -> None:
+        assert hosts(uri=uri).through == through
+
+    @pytest.mark.parametrize(
+        ("uri", "why"),
+        [
+            ("qemu+ssh://big.example/system", "needs the user to log in as"),
+            ("qemu+ssh://me:secret@big.example/system", "needs the user to log in as, and no password"),
+            ("qemu+ssh://me@big.example/system?no_verify=1", "the machine's key is always verified"),
+            ("qemu+ssh://me@big.example/system?known_hosts_verify=ignore", "the machine's key is always verified"),
+            ("qemu+ssh://me@big.example/system?knownhosts=/x", "say it in ssh's own configuration"),
+            ("qemu+ssh://me@big.example:99999/system", "a port from 1 to 65535"),
+        ],
+    )
+    def test_all_who_log_in_there_do_it_alike_and_verify_it(self, uri: str, why: str) -> None:
+        assert why in refusal(uri=uri)
+
     def test_a_subnet_is_a_slash_24(self) -> None:
         assert "takes a /24" in refusal(subnet="10.0.0.0/16")
 
@@ -141,3 +176,8 @@ def test_hardware_addresses_are_fixed_and_of_their_own() -> None:
 def test_results_say_the_accelerator() -> None:
     assert hosts(accelerator="tcg").facts()["accelerator"] == "tcg"
     assert hosts().facts()["accelerator"] == "kvm"
+
+
+def test_results_say_through_which_machine_hosts_are_reached_and_else_nothing_of_it() -> None:
+    assert hosts(uri="qemu+ssh://me@big.example:22/system").facts()["reachedThrough"] == "big.example"
+    assert set(hosts().facts()) == {"accelerator", "diskGib", "image"}
