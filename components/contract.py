@@ -32,7 +32,7 @@ class Ssh:
     """
 
     user: str
-    port: pulumi.Input[int]
+    port: int | pulumi.Output[int]
     private_key: pulumi.Output[str]
     host_key: pulumi.Output[str]
     through: str = ""
@@ -81,7 +81,7 @@ class Host:
         port = self.ssh.port
         return remote.ConnectionArgs(
             host=self.dialled,
-            port=float(port) if isinstance(port, int) else pulumi.Output.from_input(port).apply(float),
+            port=float(port) if isinstance(port, int) else port.apply(float),
             user=self.ssh.user,
             private_key=self.ssh.private_key,
             host_key=self.ssh.host_key,

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The ssh server of the hosts' root image, run on this machine without being installed: for tests, on loopback.
-# It wants a user 'sshd' and /run/sshd; both exist in a mount namespace of its own alone.
+# It wants a user 'sshd' and /run/sshd; both exist in a mount namespace of its own alone. LITELAB_SSHD_BIND, FROM:TO, is a folder that
+# its logins see elsewhere, below /run say.
 set -euo pipefail
 root=$(readlink -f "${LITELAB_CACHE:?}/rootfs/current")
 passwd=$(mktemp)
@@ -16,6 +17,8 @@ exec unshare -m sh -ec '
   mount --bind "$1" /etc/passwd
   mount -t tmpfs tmpfs /run
   mkdir -m 755 /run/sshd
+  bind=${LITELAB_SSHD_BIND:-}
+  if [ -n "$bind" ]; then mkdir -p "${bind#*:}" && mount --bind "${bind%%:*}" "${bind#*:}"; fi
   server=$2 libraries=$3
   shift 3
   # It starts itself anew by its own path.

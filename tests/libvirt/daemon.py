@@ -52,6 +52,11 @@ class Daemon:
         return f"qemu+unix:///system?socket={self.folder}/run/libvirt-sock"
 
     @property
+    def inside(self) -> list[str]:
+        """What stands before a command that is to run where the guests' network is reached."""
+        return ["ip", "netns", "exec", self.name]
+
+    @property
     def images(self) -> Path:
         """Where pools may be."""
         return self.folder / "images"
@@ -104,7 +109,7 @@ class Daemon:
 
     def run(self, command: Sequence[str], **options: object) -> subprocess.CompletedProcess[str]:
         """A program in its network namespace."""
-        return subprocess.run(["ip", "netns", "exec", self.name, *command], text=True, **options)  # type: ignore[call-overload,no-any-return]
+        return subprocess.run([*self.inside, *command], text=True, **options)  # type: ignore[call-overload,no-any-return]
 
     def virsh(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """One call of virsh, its output captured."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from tests.lab.lab import PROJECT, environment, wait_for
 from tests.libvirt.daemon import Daemon
+from tests.libvirt.remote import Remote
 
 UP_S = 1800
 """Emulated guests on a busy machine."""
@@ -33,7 +34,7 @@ class Guests:
     """
 
     name: str
-    daemon: Daemon
+    daemon: Daemon | Remote
     hosts: dict[str, Any] = field(default_factory=dict)
     workers: int = 0
     env: dict[str, str] = field(default_factory=environment)
@@ -67,7 +68,7 @@ class Guests:
         self.pulumi("config", "set", "litelab:workers", str(self.workers))
 
     def command(self, *words: str) -> list[str]:
-        return ["ip", "netns", "exec", self.daemon.name, "pulumi", *words, "--stack", self.name, "--non-interactive"]
+        return [*self.daemon.inside, "pulumi", *words, "--stack", self.name, "--non-interactive"]
 
     def pulumi(self, *words: str, check: bool = True, timeout: float = STEP_S) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
@@ -162,7 +163,7 @@ def blank_disk(folder: Path) -> dict[str, str]:
     return {"source": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
-def left_in(daemon: Daemon) -> dict[str, list[str]]:
+def left_in(daemon: Daemon | Remote) -> dict[str, list[str]]:
     """Everything that libvirt and its storage know."""
     listings = {"guests": ("list", "--all", "--name"), "networks": ("net-list", "--all", "--name")}
     listings["pools"] = ("pool-list", "--all", "--name")

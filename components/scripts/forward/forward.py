@@ -117,14 +117,17 @@ def command(way: Way) -> list[str]:
 def by_hand(through: str) -> str:
     """What a person types to log in to the machine."""
     parts = urllib.parse.urlsplit(through)
-    return shlex.join(["ssh", *_who(parts), machine(through)])
+    who = f"{urllib.parse.unquote(parts.username)}@" if parts.username else ""
+    return shlex.join(
+        ["ssh", *_who(parts._replace(netloc=parts.netloc.rpartition("@")[2])), f"{who}{machine(through)}"]
+    )
 
 
 def explain(through: str, said: str) -> str:
     """Why ssh did not get in, by its own words, and what helps; one paragraph."""
     name, hand = machine(through), by_hand(through)
     port = urllib.parse.urlsplit(through).port
-    words = " ".join(said.split())[-300:].strip() or "without a word"
+    words = " ".join(said.split())[-300:].strip().rstrip(".") or "without a word"
     again = "Then run the same command again."
     if "IDENTIFICATION HAS CHANGED" in said or re.search(r"[Hh]ost key for \S+ has changed", said):
         known = shlex.quote(f"[{name}]:{port}" if port and port != 22 else name)

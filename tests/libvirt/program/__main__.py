@@ -8,10 +8,14 @@ import signal
 import pulumi
 
 from components.hosts.libvirt import LibvirtHosts, LibvirtSettings
+from components.settings import SettingsError
 
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 config = pulumi.Config("litelab")
 settings = LibvirtSettings.model_validate(json.loads(config.require("hosts")))
-hosts = LibvirtHosts("hosts", settings, ["controller"] + ["worker"] * config.require_int("workers"), "test")
+try:
+    hosts = LibvirtHosts("hosts", settings, ["controller"] + ["worker"] * config.require_int("workers"), "test")
+except SettingsError as error:
+    raise pulumi.RunError(str(error)) from None
 pulumi.export("prefix", hosts.prefix)
 pulumi.export("hosts", [{"name": h.name, "address": h.address, "identity": h.identity} for h in hosts.hosts])

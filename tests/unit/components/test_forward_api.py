@@ -199,7 +199,7 @@ class TestClients:
 
     def test_the_python_package_takes_it(self, reached: tuple[Path, Path]) -> None:
         def ask(path: Path) -> str:
-            with config.new_client_from_config(str(path)) as found:
+            with config.new_client_from_config(str(path)) as found:  # type: ignore[no-untyped-call]
                 return str(client.VersionApi(found).get_code(_request_timeout=20).git_version)
 
         assert ask(reached[0]) == "v1.34.4"
