@@ -11,6 +11,7 @@ import pytest
 
 from tests.libvirt import ground
 from tests.libvirt.daemon import Daemon
+from tests.libvirt.remote import Remote
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +29,10 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
             yield running
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def remote(daemon: Daemon, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
+    """It, as a machine that is reached by ssh alone."""
+    with Remote(daemon, tmp_path_factory.mktemp("remote")) as running:
+        yield running

@@ -15,6 +15,7 @@ import pytest
 from tests.lab.lab import PROJECT, LabStack
 from tests.libvirt.daemon import Daemon
 from tests.libvirt.guests import NOTHING, left_in
+from tests.libvirt.remote import Remote
 from tools.setup import kvm
 
 LAB_S = 3000
@@ -57,7 +58,7 @@ def lab(daemon: Daemon, accelerator: str) -> Iterator[LabStack]:
         inside(daemon, stack, "pulumi", "stack", "rm", "--yes", "--stack", stack.name)
 
 
-def inside(daemon: Daemon, stack: LabStack, *words: str, timeout: float = ROUTINE_S) -> str:
+def inside(daemon: Daemon | Remote, stack: LabStack, *words: str, timeout: float = ROUTINE_S) -> str:
     """What a program prints in the daemon's network namespace."""
     done = daemon.run(
         list(words), cwd=PROJECT, env=stack.env, capture_output=True, timeout=timeout, stdin=subprocess.DEVNULL

@@ -15,18 +15,11 @@ import pytest
 
 from tests.conformance.sshd import make_key
 from tests.lab.lab import PROJECT
-from tests.libvirt.daemon import Daemon
 from tests.libvirt.guests import NOTHING, STEP_S, UP_S, Guests, left_in
 from tests.libvirt.remote import MACHINE, Remote
 from tools.setup import kvm
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.slow, pytest.mark.timeout(UP_S + STEP_S)]
-
-
-@pytest.fixture(scope="module")
-def remote(daemon: Daemon, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
-    with Remote(daemon, tmp_path_factory.mktemp("remote")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

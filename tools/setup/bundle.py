@@ -157,7 +157,7 @@ def _texts(cache: Path, stack: str, run: Path) -> Iterator[tuple[str, str]]:
     yield "events.jsonl", _read(OWN / "logs" / f"{stack}.jsonl")
     for path in sorted((cache / "logs").glob("*.log")):
         yield f"set-up/{path.name}", _read(path)
-    for path in sorted([*run.glob("*.jsonl"), *run.glob("*.log"), *run.glob("lab.env")]):
+    for path in sorted([*run.glob("*.jsonl"), *run.glob("*.log"), *run.glob("lab.env"), *run.glob("forwards/*.log")]):
         yield f"lab/{path.name}", _read(path)
     for console in sorted(run.glob("hosts/*/console.log")):
         yield f"hosts/{console.parent.name}/console.log", _read(console)

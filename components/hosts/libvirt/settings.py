@@ -120,7 +120,10 @@ class LibvirtSettings(HostSettings):
     accelerator: Literal["kvm", "tcg"] = Field(
         "kvm", description="kvm, or tcg: emulated, many times slower, marked in results and never compared with kvm"
     )
-    uri: str = Field("qemu:///system", description="Where libvirt is, as virsh takes it")
+    uri: str = Field(
+        "qemu:///system",
+        description="Where libvirt is, as virsh takes it; `qemu+ssh://user@machine/system` for another machine, through which hosts are reached",
+    )
     storage: Annotated[str, Field(pattern=r"^/\S*$", examples=["/var/lib/libvirt/images"])] | None = Field(
         None, description="The folder on libvirt's machine below which the lab's pool is made"
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 from tools.setup import lab, stacks
 from tools.setup.errors import SetupError
+from tools.setup.places import PROJECT
 from tools.setup.progress import Progress
 
 
@@ -147,3 +150,48 @@ class TestWrongWords:
         with pytest.raises(SetupError, match=said):
             lab.bench(tmp_path, "my", workload, repeats)
         assert not (tmp_path / "results").exists()
+
+
+class TestReachedThroughAnotherMachine:
+    """What needs a lab's hosts or its API opens the ways there again, and says why it can't."""
+
+    PORT = 29999
+
+    @pytest.fixture
+    def run(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+        """Of a lab whose only way is shut; its ssh goes nowhere."""
+        monkeypatch.setattr(lab, "OWN", tmp_path)
+        monkeypatch.setattr(lab, "known", lambda _: None)
+        monkeypatch.setenv("PATH", f"{PROJECT / 'tests/doubles/ssh'}{os.pathsep}{os.environ['PATH']}")
+        folder = tmp_path / "run/my"
+        (folder / "forwards").mkdir(parents=True)
+        (folder / "kubeconfig").write_text("{}")
+        (folder / "ssh_config").write_text("Host host-1\n")
+        way = {"through": "ssh://me@big.example", "target": "10.87.3.11:22", "port": self.PORT}
+        (folder / "forwards/host-1.json").write_text(json.dumps(way))
+        yield folder
+        subprocess.run([PROJECT / "components/scripts/forward/leftovers.sh", folder], check=True, timeout=60)
+
+    def test_its_kubeconfigs_path_is_all_that_is_printed(self, run: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        assert lab.kubeconfig("my") == 0
+        told = capfd.readouterr()
+        assert told.out == f"{run / 'kubeconfig'}\n"
+        assert told.err == f"The way to host-1 on port {self.PORT} was shut, and is open again.\n"
+
+    @pytest.mark.parametrize(
+        "verb",
+        [
+            lambda: lab.kubeconfig("my"),
+            lambda: lab.require_up("my", "host-1"),
+            lambda: lab.bench(Path("cache"), "my", "pods-8", "1"),
+        ],
+    )
+    @pytest.mark.usefixtures("run")
+    def test_a_machine_that_is_not_trusted_ends_it_with_the_cure(
+        self, verb: Callable[[], int], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("FAKE_SSH_SAYS", "REMOTE HOST IDENTIFICATION HAS CHANGED!\nHost key verification failed.")
+        assert verb() == 1
+        told = capfd.readouterr()
+        assert told.out == ""
+        assert told.err.startswith("error: big.example shows another ssh host key than the one that is known of it")
