@@ -299,10 +299,19 @@ def _held(run: Path, name: str) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def _folder_held(folder: Path) -> Iterator[None]:
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
+
+
 def _choose(run: Path, name: str) -> int:
     """A port that no lab of this checkout has, and nothing listens on; written down before another is chosen."""
-    with (run.parent / ".forwards.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with _folder_held(run.parent):
         given = {
             way.port for path in run.parent.glob("*/forwards/*.json") if (way := _read(path.parent.parent, path.stem))
         }

@@ -95,8 +95,9 @@ def choose(folder: Path) -> str:
     if wanted:
         prefix = wanted.removesuffix("/24").rpartition(".")[0]
         if not free(prefix):
+            whose = "libvirt's" if virsh.THROUGH else "this"
             die(
-                f"hosts.subnet: {wanted} is in use, by a route of this machine ('ip route show table all'), by a network of libvirt "
+                f"hosts.subnet: {wanted} is in use, by a route of {whose} machine ('ip route show table all'), by a network of libvirt "
                 "('virsh net-list --all') or by another lab. Leave hosts.subnet out, and the lab chooses a free one."
             )
         return prefix
@@ -116,6 +117,10 @@ def storage() -> str:
     if given:
         return given
     if virsh.URI.partition("?")[0].endswith("/session"):
+        if virsh.THROUGH:
+            die(
+                "hosts.storage must name a folder of yours on the machine of hosts.uri: /session has none that is the same everywhere."
+            )
         return str(Path.home() / ".local/share/libvirt/images")
     # Its security drivers know this folder.
     return "/var/lib/libvirt/images"
