@@ -24,11 +24,12 @@ class Ssh:
 
     Attributes:
         user: as whom.
-        port: where the operator dials: at the host's address or, when it is reached through another machine, at the operator's own loopback.
+        port: where the operator dials: at the host's address or, when it is reached through another machine, at the
+            operator's own loopback.
         private_key: the stack's client key.
         host_key: the host's public key.
-        through: the machine through which the operator reaches the host, as ``components/scripts/forward/forward.py`` takes it, else
-            nothing. Hosts reach each other by their addresses all the same.
+        through: the machine through which the operator reaches the host, as ``components/scripts/forward/forward.py``
+            takes it, else nothing. Hosts reach each other by their addresses all the same.
     """
 
     user: str

@@ -1,4 +1,4 @@
-"""Hosts that are reached through another machine: the way to their cluster's API, and ways that are to be opened again."""
+"""Hosts that are reached through another machine: the way to their cluster's API, and ways that are opened again."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""A libvirtd on a machine that is reached by ssh alone: the tests' libvirtd with an ssh server beside it, and an operator's place from which
-there is no other way to it.
+"""A libvirtd on a machine that is reached by ssh alone: the tests' libvirtd with an ssh server beside it.
 
-The operator has a network namespace with one link, to that machine, and a mount namespace whose ``~/.ssh`` is the tests' own: OpenSSH takes
-its folder from the user's entry in passwd, whatever HOME says.
+The operator has a network namespace with one link, to that machine, and a mount namespace whose ``~/.ssh`` is the tests'
+own: OpenSSH takes its folder from the user's entry in passwd, whatever HOME says.
 """
 
 from __future__ import annotations

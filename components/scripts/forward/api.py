@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """``api.py create|delete``: a way to each API server of a lab whose hosts are reached through another machine.
 
-Standard input: the kubeconfig as the cluster gave it. Prints the same with loopback addresses, each checked by its certificate for the
-address that the server has on the machine. Environment: THROUGH, as ``forward.py`` has it.
+Standard input: the kubeconfig as the cluster gave it. Prints the same with loopback addresses, each checked by its
+certificate for the address that the server has on the machine. Environment: THROUGH, as ``forward.py`` has it.
 """
 
 from __future__ import annotations

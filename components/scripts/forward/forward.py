@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Ways to a lab's hosts through another machine: OpenSSH's local forwards, a process each, written down in the run folder.
+"""Ways to a lab's hosts through another machine: OpenSSH's local forwards, a process each, noted in the run folder.
 
-``forward.py try THROUGH``: whether the machine lets the operator in. ``reopen RUN``: opens what is written down there and does not run, on
-the ports that it had. ``close RUN``: ends all of a lab's. ``orphans [--remove]``: those of labs that no Pulumi state knows.
+``forward.py try THROUGH``: whether the machine lets the operator in. ``reopen RUN``: opens what is noted there and does
+not run, on the ports that it had. ``close RUN``: ends all of a lab's. ``orphans [--remove]``: those of labs that no
+Pulumi state knows.
 
-THROUGH is ``ssh://[USER@]MACHINE[:PORT][?keyfile=FILE]``. Keys, agent, jumps and known hosts are the operator's own, by OpenSSH's
-configuration; nothing is asked, and no key of the machine is taken that is not known already.
+THROUGH is ``ssh://[USER@]MACHINE[:PORT][?keyfile=FILE]``. Keys, agent, jumps and known hosts are the operator's own, by
+OpenSSH's configuration; nothing is asked, and no key of the machine is taken that is not known already.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """``ready.py create|delete HOST``: waits until a guest answers ssh with the key it was given and its first settings are done.
 
-Keeps its console in ``console-HOST.log`` meanwhile. Prints ``{"identity", "hostKey"}``. Environment: DOMAIN, ADDRESS, HOST_KEY,
-SSH_TIMEOUT_S; THROUGH where guests are reached through libvirt's machine: then a way is opened, and its ``port`` is printed too.
+Keeps its console in ``console-HOST.log`` meanwhile. Prints ``{"identity", "hostKey"}``. Environment: DOMAIN, ADDRESS,
+HOST_KEY, SSH_TIMEOUT_S; THROUGH where guests are reached through libvirt's machine: then a way is opened, and its
+``port`` is printed too.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def way_to(host: str, address: str) -> int:
     """The port of this machine's loopback by which a guest is reached through libvirt's; opened if it is not."""
     import forward  # only labs on another machine have it
 
-    if virsh.THROUGH and "administratively prohibited" in forward.last_words(RUN, host):
+    if "administratively prohibited" in forward.last_words(RUN, host):
         die(f"{host}: {forward.explain(virsh.THROUGH, 'administratively prohibited')}")
     try:
         return forward.opened(RUN, host, virsh.THROUGH, f"{address}:22")
