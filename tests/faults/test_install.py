@@ -98,6 +98,30 @@ def test_a_program_that_dies_once_is_started_again_and_the_lab_comes_up(
     cleared(lab, injection, f"exit code {code}, and the lab works")
 
 
+KILLED_AS_IT_LAYS_OUT_ITS_STORE = """#!/bin/sh
+"$0.whole" "$@" &
+until [ -e /var/lib/etcd/member/wal ]; do :; done
+kill -KILL $!
+wait
+exit 1
+"""
+
+
+def test_an_etcd_that_is_killed_as_it_lays_out_its_store_begins_anew(lab: FaultLab, tally: Tally) -> None:
+    running = lab.start_verb("lab")
+    program = on_host(lab, "opt/litelab/upstream/bin/etcd")
+    meanwhile(running, "the links", on_host(lab, "opt/litelab/upstream/links/kubectl").is_symlink)
+    injection = tally.inject("a program that dies", "etcd, as it lays out its store")
+    whole = program.rename(program.with_name("etcd.whole"))
+    program.write_text(KILLED_AS_IT_LAYS_OUT_ITS_STORE)
+    program.chmod(0o755)
+    failed(running, "host host-1: etcd did not start", "journal ends")
+    whole.replace(program)
+    lab.goes("lab")
+    lab.works()
+    cleared(lab, injection, "the error has the journal; make lab went on")
+
+
 def test_an_api_server_that_is_never_ready_is_an_error_in_time(lab: FaultLab, tally: Tally) -> None:
     running = lab.start_verb("lab")
     meanwhile(running, "the API server", lambda: process_on_host(lab, "kube-apiserver"))

@@ -29,6 +29,12 @@ create() {
   read_input
   base64 -d | tar -xzf - -C /
   local pki=$KUBE/pki
+  # An etcd that was killed as it laid out its store finds no member in it, and never a leader: until a controller has been
+  # finished here, it begins anew.
+  if ! grep -qs '"step":"controller"' /var/lib/litelab/steps.jsonl; then
+    systemctl stop etcd 2>/dev/null || true
+    rm -rf /var/lib/etcd
+  fi
   mkdir -p /var/lib/etcd
   chmod 700 /var/lib/etcd
   unit etcd notify "" "etcd, the cluster's datastore" "$BASE/bin/etcd --name=$NODE --data-dir=/var/lib/etcd \

@@ -27,7 +27,8 @@ create() {
   digest=${digest%% *}
   # As few logins as can be: where hosts start, each waits for a processor.
   there=$(tar -C "$here" --owner=0 --group=0 -cf - . |
-    on_host "mkdir -p $ON_HOST/scripts && tar -xf - -C $ON_HOST/scripts && { cat $ON_HOST/.digest 2>/dev/null || true; }")
+    on_host "mkdir -p $ON_HOST/scripts && tar -xf - -C $ON_HOST/scripts && { cat $ON_HOST/.digest 2>/dev/null || true; }") ||
+    die "copying scripts ended early: the connection broke, or the host's disk is full ('df -h /' there). Then run the same command again to go on."
   if [ "$there" = "$digest" ]; then
     on_host "$ON_HOST/scripts/prepare.sh" </dev/null
     return
