@@ -8,19 +8,26 @@ RUN=$(cd "$here/.." && pwd -P)
 STACK=$(basename "$RUN")
 cd "$RUN/../../.."
 
+# took FOLDER: how long each step of the installation took, on this machine and on every host, all asked at once.
+took() {
+  local host hosts=()
+  mapfile -t hosts < <(awk '/^Host host-/ { print $2 }' "$RUN/ssh_config")
+  for host in "${hosts[@]}"; do
+    timeout 20 ssh -F "$RUN/ssh_config" "$host" 'cat /var/lib/litelab/steps.jsonl 2>/dev/null || true' </dev/null >"$1/.steps-$host" &
+  done
+  wait
+  cat "$RUN/steps.jsonl" 2>/dev/null || true
+  for host in "${hosts[@]}"; do cat "$1/.steps-$host"; done
+  rm -f "$1"/.steps-*
+}
+
 create() {
-  local workload=$1 out steps host context contexts=()
+  local workload=$1 out steps context contexts=()
   for context in ${CONTEXTS:-}; do contexts+=(--context "$context"); done
   out=.lab/results/$STACK/$(date -u +%Y%m%dT%H%M%SZ)-$(basename "$workload" .yaml)
   mkdir -p "$out"
   steps=$out/steps.json
-  # How long each step of the installation took, on this machine and on every host.
-  {
-    cat "$RUN/steps.jsonl" 2>/dev/null || true
-    awk '/^Host host-/ { print $2 }' "$RUN/ssh_config" | while read -r host; do
-      timeout 20 ssh -F "$RUN/ssh_config" "$host" 'cat /var/lib/litelab/steps.jsonl 2>/dev/null || true' </dev/null || true
-    done
-  } | awk 'BEGIN { printf "[" } { printf "%s%s", (NR > 1 ? ",\n" : ""), $0 } END { print "]" }' >"$steps"
+  took "$out" | awk 'BEGIN { printf "[" } { printf "%s%s", (NR > 1 ? ",\n" : ""), $0 } END { print "]" }' >"$steps"
   python3 -m benchmarks run "$workload" --kubeconfig "$RUN/kubeconfig" --hosts "$RUN/hosts.json" --steps "$steps" \
     --repeats "$REPEATS" --out "$out" "${contexts[@]}" >"$out/console.log" || {
     code=$?
