@@ -20,6 +20,8 @@ from benchmarks.outcome import MeasurementError
 RUN_LABEL = "litelab.dev/bench-run"
 _OWNER_ANNOTATION = "litelab.dev/bench-owner"
 _POLL_S = 0.2
+_LAST_WORDS_S = 5.0
+"""What a run that has asked for the end of its namespaces may take to end itself."""
 
 
 class Namespaces:
@@ -126,7 +128,7 @@ class Namespaces:
             if owner is None or owner.get("machine") != _owner()["machine"]:
                 continue
             own = owner == _owner()
-            if item["metadata"].get("deletionTimestamp") and (own or not _lives(owner)):
+            if item["metadata"].get("deletionTimestamp") and (own or await _ends(owner)):
                 self._going.append(str(item["metadata"]["name"]))
             elif not _lives(owner):
                 abandoned.append(str(item["metadata"]["name"]))
@@ -168,11 +170,25 @@ def _lives(owner: dict[str, str]) -> bool:
     return owner.get("pid", "").isdigit() and _process_start(int(owner["pid"])) == owner.get("started")
 
 
+async def _ends(owner: dict[str, str]) -> bool:
+    """Whether a run's process is gone, or goes within moments."""
+    until = time.monotonic() + _LAST_WORDS_S
+    while _lives(owner):
+        if time.monotonic() > until:
+            return False
+        await asyncio.sleep(_POLL_S)
+    return True
+
+
 def _process_start(pid: int) -> str | None:
-    """When a process began, in clock ticks since boot (proc(5), field 22): with its id it names one process."""
+    """When a living process began, in clock ticks since boot (proc(5), field 22): with its id it names one process.
+
+    One that has ended and that nobody has waited for yet does not live.
+    """
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
+        state, *more = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if state in "ZX" else more[18]
+    except (OSError, IndexError, ValueError):
         return None
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -258,6 +259,18 @@ def test_a_living_run_on_the_same_cluster_is_not_disturbed(tmp_path: Path) -> No
     result = run(tmp_path, pods(), server)
     assert "another run is measuring" in (result.error or "")
     assert list(server.namespaces) == ["bench-alive-1"]
+
+
+def test_a_run_that_is_about_to_end_is_waited_for(tmp_path: Path) -> None:
+    server = ApiServer(namespace_seconds=0.1)
+    with subprocess.Popen(["sleep", "1"]) as ending:
+        started = Path(f"/proc/{ending.pid}/stat").read_text().rpartition(")")[2].split()[19]
+        namespace = _abandoned("bench-ending-1", pid=str(ending.pid), started=started)
+        namespace["metadata"]["deletionTimestamp"] = "2026-11-01T00:00:00Z"
+        server.namespaces["bench-ending-1"] = namespace
+        # Nobody waits for the process meanwhile: when it has ended it is still in the list of processes.
+        result = run(tmp_path, pods(), server)
+    assert result.summary.outcome.verdict == "good"
 
 
 def test_another_machines_namespaces_are_left_alone(tmp_path: Path) -> None:
