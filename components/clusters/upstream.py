@@ -1,7 +1,8 @@
 """Plain Kubernetes from its own modules: the yardstick, and the default lab's distribution.
 
-etcd, API server, controller manager and scheduler on the controller; containerd, kubelet, kube-proxy and flannel on every
-host. All run under systemd, from ``/opt/litelab/upstream``.
+etcd, API server, controller manager and scheduler on each controller; containerd, kubelet, kube-proxy and flannel on every
+host. All run under systemd, from ``/opt/litelab/upstream``. The etcds of several controllers are one cluster, made at once: when a
+controller is made anew, so is the cluster.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pulumi
 from pydantic import Field, model_validator
 
 from components.contract import Distribution, Host
+from components.digests import short_digest
 from components.settings import DEFAULT_MINOR, LabSettings
 from components.steps import local_step, publish, remote_step
 
@@ -24,6 +26,9 @@ SERVICE_CIDR = "10.96.0.0/16"
 SERVICE_ADDRESS = "10.96.0.1"
 DNS_ADDRESS = "10.96.0.10"
 COREDNS_IMAGE = "docker.io/litelab/coredns:1.14.1"
+ENDPOINT = "controllers.litelab"
+"""What nodes call the API of several controllers: it stands for all their addresses in the hosts' ``/etc/hosts``, which Go's
+clients try one after another."""
 
 
 class UpstreamSettings(LabSettings):
@@ -39,9 +44,6 @@ class UpstreamSettings(LabSettings):
         if self.minor != DEFAULT_MINOR:
             msg = f"minor is {self.minor}, and set-up provides upstream {VERSION} alone; leave minor out"
             raise ValueError(msg)
-        if self.controllers != 1:
-            msg = f"controllers is {self.controllers}, and upstream labs have one; set it to 1"
-            raise ValueError(msg)
         if self.artifacts or self.images:
             msg = "artifacts and images are for distributions that are downloaded; upstream is built by set-up; leave them out"
             raise ValueError(msg)
@@ -52,7 +54,8 @@ class UpstreamCluster(pulumi.ComponentResource):
     """A cluster of upstream Kubernetes on hosts that are given.
 
     Attributes:
-        kubeconfig: the administrator's, a secret; its server is the first controller's address.
+        kubeconfig: the administrator's, a secret; its server is the controller's address, with several controllers it has a context
+            for each, the first one current.
         version: what runs.
         nodes: names of the hosts that are its nodes.
         contexts: none, for it is one cluster.
@@ -71,7 +74,9 @@ class UpstreamCluster(pulumi.ComponentResource):
         super().__init__("litelab:clusters:UpstreamCluster", name, None, opts)
         stack = pulumi.get_stack()
         scripts = publish("upstream", stack, dry_run=pulumi.runtime.is_dry_run(), also=("shared",))
-        controller = hosts[0]
+        controllers = [h for h in hosts if h.role == "controller"]
+        controller = controllers[0]
+        several = len(controllers) > 1
         self.version = VERSION
         self.nodes = [h.name for h in hosts]
         self.contexts = []
@@ -88,7 +93,9 @@ class UpstreamCluster(pulumi.ComponentResource):
             secret=True,
             opts=options(),
         )
-        server = controller.address.apply(lambda address: f"https://{address}:6443")
+        addresses = pulumi.Output.all(*(h.address for h in controllers))
+        server = addresses.apply(lambda known: f"https://{ENDPOINT if several else known[0]}:6443")
+        shared = {"endpoint": ENDPOINT} if several else {}
         certificates: dict[str, pulumi.Output[dict[str, str]]] = {}
         for host in hosts:
             request = pulumi.Output.json_dumps(
@@ -100,6 +107,7 @@ class UpstreamCluster(pulumi.ComponentResource):
                     "cluster": stack,
                     "server": server,
                     "serviceAddress": SERVICE_ADDRESS,
+                    **shared,
                 }
             )
             issued = local_step(
@@ -133,15 +141,25 @@ class UpstreamCluster(pulumi.ComponentResource):
             "INTERNET": str(args.hosts.internet).lower(),
             "CLUSTER": stack,
         }
-        control_plane = remote_step(
-            "controller",
-            controller,
-            scripts,
-            "controller.sh",
-            stdin=_input(common, controller, certificates[controller.name]),
-            triggers=[VERSION],
-            opts=options(staged[controller.name]),
-        )
+        identities = [h.identity for h in controllers]
+        control_plane = [
+            remote_step(
+                "controller" if host is controller else f"controller-{host.name}",
+                host,
+                scripts,
+                "controller.sh",
+                stdin=_input({**common, **(_etcd(controllers) if several else {})}, host, certificates[host.name]),
+                # A further one may stop being one, on a host that stays.
+                delete=host is not controller,
+                triggers=[VERSION, *(identities if several else [])],
+                # Each etcd waits for another.
+                opts=options(*(staged[h.name] for h in controllers)),
+            )
+            for host in controllers
+        ]
+        reached: dict[str, pulumi.Input[str]] = {}
+        if several:
+            reached = {"ENDPOINT": ENDPOINT, "CONTROLLERS": addresses.apply(",".join)}
         nodes = []
         for host in hosts:
             taint = host.role == "controller" and not args.controller_runs_workloads
@@ -151,10 +169,10 @@ class UpstreamCluster(pulumi.ComponentResource):
                     host,
                     scripts,
                     "node.sh",
-                    stdin=_input({**common, "TAINT": str(taint).lower()}, host, certificates[host.name]),
+                    stdin=_input({**common, "TAINT": str(taint).lower(), **reached}, host, certificates[host.name]),
                     # A node registers once: a controller made anew does not know those that ran before it.
-                    triggers=[VERSION, controller.identity],
-                    opts=options(staged[host.name], control_plane),
+                    triggers=[VERSION, *identities],
+                    opts=options(staged[host.name], *control_plane),
                 )
             )
         self.ready = remote_step(
@@ -162,22 +180,54 @@ class UpstreamCluster(pulumi.ComponentResource):
             controller,
             scripts,
             "verify.sh",
-            stdin=f"NODES={','.join(self.nodes)}\nTAINT={str(not args.controller_runs_workloads).lower()}\n---\n",
+            stdin=f"NODES={','.join(self.nodes)}\nTAINT={str(not args.controller_runs_workloads).lower()}\n"
+            + (f"CONTROLLERS={','.join(h.name for h in controllers)}\n---\n" if several else "---\n"),
             triggers=[VERSION],
             opts=options(*nodes),
         )
         # Only who waited for the last step gets a kubeconfig that works.
+        admin = pulumi.Output.all(certificates[controller.name], addresses, self.ready.stdout)
         self.kubeconfig = pulumi.Output.secret(
-            pulumi.Output.all(certificates[controller.name], self.ready.stdout).apply(lambda x: str(x[0]["kubeconfig"]))
+            admin.apply(lambda x: with_contexts(x[0]["kubeconfig"], x[1]) if several else str(x[0]["kubeconfig"]))
         )
         self.register_outputs({"kubeconfig": self.kubeconfig, "version": self.version})
 
 
-def _input(values: Mapping[str, str], host: Host, certificates: pulumi.Output[dict[str, Any]]) -> pulumi.Output[str]:
+def _etcd(controllers: list[Host]) -> dict[str, pulumi.Output[str]]:
+    """What each of several controllers is told of the others."""
+    members = pulumi.Output.all(*(pulumi.Output.concat(h.name, "=", h.address) for h in controllers))
+    identities = pulumi.Output.all(*(h.identity for h in controllers))
+    return {
+        "MEMBERS": members.apply(",".join),
+        "ETCD_OF": identities.apply(lambda known: short_digest("\n".join(known))),
+    }
+
+
+def with_contexts(kubeconfig: str, addresses: list[str]) -> str:
+    """An administrator's kubeconfig of one context, as JSON, with one for each controller instead, named as its host."""
+    known = json.loads(kubeconfig)
+    (cluster,), (user,) = known["clusters"], known["users"]
+    hosts = {f"host-{number}": address for number, address in enumerate(addresses, start=1)}
+    known["clusters"] = [
+        {"name": host, "cluster": {**cluster["cluster"], "server": f"https://{address}:6443"}}
+        for host, address in hosts.items()
+    ]
+    known["contexts"] = [{"name": host, "context": {"cluster": host, "user": user["name"]}} for host in hosts]
+    known["current-context"] = "host-1"
+    return json.dumps(known, indent=1) + "\n"
+
+
+def _input(
+    values: Mapping[str, pulumi.Input[str]], host: Host, certificates: pulumi.Output[dict[str, Any]]
+) -> pulumi.Output[str]:
     """A step's standard input: ``KEY=VALUE`` lines, ``---``, then the host's files."""
-    lines = "".join(f"{key}={value}\n" for key, value in values.items())
-    both = pulumi.Output.all(host.address, certificates)
-    return pulumi.Output.secret(both.apply(lambda x: f"{lines}ADDRESS={x[0]}\n---\n{x[1]['files']}\n"))
+    told = pulumi.Output.all(host.address, certificates, *values.values())
+
+    def text(known: list[Any]) -> str:
+        lines = "".join(f"{key}={value}\n" for key, value in zip(values, known[2:], strict=True))
+        return f"{lines}ADDRESS={known[0]}\n---\n{known[1]['files']}\n"
+
+    return pulumi.Output.secret(told.apply(text))
 
 
 DISTRIBUTION = Distribution(UpstreamSettings, UpstreamCluster)

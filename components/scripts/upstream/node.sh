@@ -1,6 +1,7 @@
 #!/bin/bash
 # node.sh create, on every host: kubelet, kube-proxy and flannel, until the API server reports the node Ready.
-# Input: settings, then a base64 tar of the node's certificates and kubeconfigs for /.
+# Input: settings, then a base64 tar of the node's certificates and kubeconfigs for /. With several controllers ENDPOINT is the name
+# by which the API is reached, and CONTROLLERS, with commas, are the addresses that it stands for.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../shared/step.sh
 . "$(dirname "$0")/step.sh"
@@ -34,6 +35,20 @@ imageGCLowThresholdPercent: 99
 YAML
 }
 
+# name_controllers: a client tries the addresses of a name one after another, so each node begins with another one; a controller
+# with its own.
+name_controllers() {
+  local addresses n first=0
+  IFS=, read -ra addresses <<<"$CONTROLLERS"
+  first=$(((${NODE##*-} - 1) % ${#addresses[@]}))
+  sed -i "/ $ENDPOINT\$/d" /etc/hosts
+  for ((n = 0; n < ${#addresses[@]}; n++)); do
+    printf '%s %s\n' "${addresses[(first + n) % ${#addresses[@]}]}" "$ENDPOINT"
+  done >>/etc/hosts
+  # A connection to a controller that is gone is given up after 10 s instead of 45 (k8s.io/apimachinery, pkg/util/net/http.go).
+  IMPATIENT=$'Environment=HTTP2_READ_IDLE_TIMEOUT_SECONDS=5\nEnvironment=HTTP2_PING_TIMEOUT_SECONDS=5'
+}
+
 units() {
   cat >/etc/systemd/system/kubelet.service <<UNIT
 [Unit]
@@ -43,6 +58,7 @@ Requires=containerd.service
 
 [Service]
 Environment=PATH=$BASE/links:$BASE/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+$IMPATIENT
 ExecStart=$BASE/links/kubelet --config=$KUBE/kubelet.yaml --kubeconfig=$KUBE/kubelet.conf --hostname-override=$NODE --node-ip=$ADDRESS
 Restart=always
 RestartSec=1
@@ -57,6 +73,7 @@ Description=kube-proxy
 After=network.target
 
 [Service]
+$IMPATIENT
 ExecStart=$BASE/links/kube-proxy --config=$KUBE/kube-proxy.yaml --hostname-override=$NODE
 Restart=always
 RestartSec=1
@@ -74,6 +91,7 @@ StartLimitIntervalSec=0
 [Service]
 Type=notify
 Environment=NODE_NAME=$NODE
+$IMPATIENT
 ExecStart=$BASE/bin/flanneld -kubeconfig=$KUBE/flannel.conf -net-conf=$KUBE/flannel.json -iface=$INTERFACE
 ExecStartPost=$BASE/scripts/cni-conf.sh
 Restart=always
@@ -89,8 +107,10 @@ node_ready() {
 }
 
 create() {
+  ENDPOINT='' CONTROLLERS='' IMPATIENT=''
   read_input
   base64 -d | tar -xzf - -C /
+  [ -z "$ENDPOINT" ] || name_controllers
   INTERFACE=$(ip -o -4 addr show to "$ADDRESS" | awk '{ print $2; exit }')
   [ -n "$INTERFACE" ] || die "no interface has the address $ADDRESS, which the lab gives this host. 'ip addr' on the host shows what it has."
   kubelet_config >"$KUBE/kubelet.yaml"

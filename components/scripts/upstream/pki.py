@@ -2,7 +2,8 @@
 """The cluster's certificates: ``pki.py create ca`` and ``pki.py create host``, on the operator's machine.
 
 ``ca`` prints ``{"ca": {"crt", "key"}, "frontProxy": {"crt", "key"}, "serviceAccount": {"pub", "key"}}``. ``host`` reads that
-as ``ca`` beside ``{"name", "address", "role", "cluster", "server", "serviceAddress"}`` from standard input and prints
+as ``ca`` beside ``{"name", "address", "role", "cluster", "server", "serviceAddress"}`` from standard input, with several controllers
+also ``endpoint``, a name that stands for all of them, and prints
 ``{"files": base64 of a gzipped tar for the host's /, "kubeconfig": the administrator's, on a controller}``. Both outputs are secrets.
 
 Names, organizations and uses follow Kubernetes' "PKI certificates and requirements". Keys are ECDSA P-256, valid for a year:
@@ -185,7 +186,8 @@ def host_files(request: dict[str, Any]) -> dict[str, str]:
         here = "https://127.0.0.1:6443"
         domain = "kubernetes.default.svc.cluster.local"
         dns = (*(domain.rsplit(".", n)[0] for n in (4, 3, 2)), domain)
-        names = (name, address, "127.0.0.1", "localhost", str(request["serviceAddress"]), *dns)
+        shared = [request["endpoint"]] if "endpoint" in request else []
+        names = (name, address, "127.0.0.1", "localhost", str(request["serviceAddress"]), *dns, *shared)
         add("apiserver", issue(ca, "kube-apiserver", None, names))
         add("kubelet-client", issue(ca, "kube-apiserver-kubelet-client", "system:masters"))
         add("etcd", issue(ca, name, None, (name, address, "127.0.0.1", "localhost")))
@@ -196,7 +198,7 @@ def host_files(request: dict[str, Any]) -> dict[str, str]:
         files[f"{PKI}/sa.key"] = request["ca"]["serviceAccount"]["key"]
         config("controller-manager", "system:kube-controller-manager", None, here)
         config("scheduler", "system:kube-scheduler", None, here)
-        config("admin", "admin", "system:masters")
+        config("admin", "admin", "system:masters", f"https://{address}:6443")
     return files
 
 

@@ -1,6 +1,6 @@
 #!/bin/bash
-# verify.sh create, on the controller: the cluster does what a workload needs. Input: NODES, the names of its nodes, with commas;
-# TAINT, whether the controller runs no workloads.
+# verify.sh create, on the first controller: the cluster does what a workload needs. Input: NODES, the names of its nodes, with commas;
+# TAINT, whether controllers run no workloads; of several controllers their names, CONTROLLERS, with commas.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../shared/step.sh
 . "$(dirname "$0")/step.sh"
@@ -10,21 +10,25 @@ KUBE=/etc/kubernetes
 export KUBECONFIG=$KUBE/admin.conf
 
 # A kubelet taints its node at its first registration alone; the setting may have changed since.
-taint_controller() {
+taint_controller() { # taint_controller NODE
   local key=node-role.kubernetes.io/control-plane
   if [ "${TAINT:?}" = true ]; then
-    kubectl taint --overwrite node "$NODE" "$key=:NoSchedule" >/dev/null
-  elif [ -n "$(kubectl get node "$NODE" -o jsonpath="{.spec.taints[?(@.key==\"$key\")].key}")" ]; then
-    kubectl taint node "$NODE" "$key-" >/dev/null
+    kubectl taint --overwrite node "$1" "$key=:NoSchedule" >/dev/null
+  elif [ -n "$(kubectl get node "$1" -o jsonpath="{.spec.taints[?(@.key==\"$key\")].key}")" ]; then
+    kubectl taint node "$1" "$key-" >/dev/null
   fi
 }
 
 create() {
+  local controller
+  CONTROLLERS=$NODE
   read_input
   remove_strangers kube-apiserver
-  kubectl label --overwrite node "$NODE" node-role.kubernetes.io/control-plane= >/dev/null
-  taint_controller || die "the API server refused to change the controller's taint; its journal ends:
+  for controller in ${CONTROLLERS//,/ }; do
+    kubectl label --overwrite node "$controller" node-role.kubernetes.io/control-plane= >/dev/null
+    taint_controller "$controller" || die "the API server refused to change the taint of $controller; its journal ends:
 $(journal kube-apiserver)"
+  done
   nodes_ready kubelet
   wait_for "cluster DNS" 90 kubelet kubectl -n kube-system rollout status deployment/coredns --timeout=30s
   step_done verify
