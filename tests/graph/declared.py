@@ -138,7 +138,8 @@ class _Steps(mocks.Mocks):
         if args.name == "ca":
             return json.dumps({"ca": {"crt": "c", "key": f"{SECRET} ca"}})
         if args.name.startswith("certificates-"):
-            return json.dumps({"files": f"{SECRET} files", "kubeconfig": f"{SECRET} kubeconfig"})
+            admin = {"clusters": [{"cluster": {}}], "users": [{"name": f"{SECRET} admin"}]}
+            return json.dumps({"files": f"{SECRET} files", "kubeconfig": json.dumps(admin)})
         if args.name == "artifacts":
             request = json.loads(_unwrapped(args.inputs)["stdin"])
             files = [{"name": f["name"], "sha256": f["sha256"], "proof": f["proof"]} for f in request["files"]]

@@ -18,9 +18,10 @@ SHAPES: list[dict[str, Any]] = [
     {"workloads": []},
     {"workers": 0, "controllerRunsWorkloads": True, "workloads": []},
     {"workers": 5, "controllerRunsWorkloads": True, "hosts": {"internet": True, "subnet": "10.87.3.0/24"}},
+    {"controllers": 3, "workers": 1, "workloads": []},
     {"proxy": "http://proxy.example:3128", "registries": {"docker.io": "https://mirror.example:5000"}, "workloads": []},
 ]
-IDS = ["default", "nothing-measured", "single-host", "six-hosts", "mirror"]
+IDS = ["default", "nothing-measured", "single-host", "six-hosts", "three-controllers", "mirror"]
 
 LOCAL = re.compile(r'"\$STEP" (create|delete)( [A-Za-z0-9][A-Za-z0-9._/-]*)*')
 REMOTE = re.compile(r"/opt/litelab/([a-z0-9]+)/scripts/([a-z-]+\.sh) (create|delete)")
@@ -45,7 +46,7 @@ class TestPlaces:
     def test_each_command_belongs_to_the_component_that_it_is_part_of(self, any_graph: Graph) -> None:
         parents = {
             "litelab:hosts:NspawnHosts": r"keys|network|host-\d+",
-            "litelab:clusters:UpstreamCluster": r"ca|certificates-host-\d+|stage-host-\d+|controller|node-host-\d+|verify",
+            "litelab:clusters:UpstreamCluster": r"ca|certificates-host-\d+|stage-host-\d+|controller(-host-\d+)?|node-host-\d+|verify",
             "litelab:benchmarks:Benchmarks": r"access|workload-.*",
             "litelab:site:Site": r"site-host-\d+",
         }
@@ -250,6 +251,44 @@ class TestOrder:
     def test_certificates_wait_for_no_host(self, any_graph: Graph) -> None:
         for name in (n for n in any_graph.commands if n.startswith("certificates-")):
             assert any_graph.after(name) <= {"ca", "network", "keys"}
+
+
+class TestSeveralControllers:
+    CONTROLLERS = ("controller", "controller-host-2", "controller-host-3")
+
+    @pytest.fixture
+    def graph(self, lab: Declare) -> Graph:
+        return lab({"controllers": 3, "workers": 1, "workloads": []})
+
+    def test_they_start_side_by_side_when_all_are_staged(self, graph: Graph) -> None:
+        assert {n for n in graph.commands if n.startswith("controller")} == set(self.CONTROLLERS)
+        for name in self.CONTROLLERS:
+            assert graph.after(name) >= {"stage-host-1", "stage-host-2", "stage-host-3"}
+            assert not graph.after(name) & set(self.CONTROLLERS)
+
+    def test_each_is_told_all_members_of_the_datastore(self, graph: Graph) -> None:
+        members = {
+            re.findall(r"^MEMBERS=(.*)$", graph.commands[n].plain["stdin"], re.MULTILINE)[0] for n in self.CONTROLLERS
+        }
+        assert len(members) == 1
+        assert re.fullmatch(r"host-1=[\d.]+,host-2=[\d.]+,host-3=[\d.]+", members.pop())
+
+    def test_nodes_wait_for_all_and_are_told_their_addresses(self, graph: Graph) -> None:
+        for name in (n for n in graph.commands if n.startswith("node-")):
+            assert graph.after(name) >= set(self.CONTROLLERS)
+            assert re.search(r"^CONTROLLERS=[\d.]+,[\d.]+,[\d.]+$", graph.commands[name].plain["stdin"], re.MULTILINE)
+
+    def test_one_that_stops_being_one_is_ended_on_its_host(self, graph: Graph) -> None:
+        ends = {name: "delete" in graph.commands[name].plain for name in self.CONTROLLERS}
+        assert ends == {"controller": False, "controller-host-2": True, "controller-host-3": True}
+
+    def test_one_made_anew_makes_the_datastore_anew(self, lab: Declare) -> None:
+        settings = {"controllers": 3, "workers": 1, "workloads": []}
+        first, second = lab(settings), lab(settings, identities={"host-2": "another"})
+        for name in self.CONTROLLERS:
+            assert first.commands[name].plain["triggers"] != second.commands[name].plain["triggers"], name
+            told = [g.commands[name].plain["stdin"].partition("ETCD_OF=")[2].split()[0] for g in (first, second)]
+            assert told[0] != told[1]
 
 
 class TestSecrets:
