@@ -7,6 +7,9 @@ set -a
 set +a
 # flannel writes the gateway's address with the mask; host-local wants the network's.
 SUBNET=${FLANNEL_SUBNET/.1\//.0\/}
+# A cluster that was made anew has given this node another subnet, perhaps: what is on the old one's bridge was of the old cluster.
+had=$(ip -o -4 addr show dev cni0 2>/dev/null | awk '{ print $4; exit }') || true
+[ -z "$had" ] || [ "$had" = "$FLANNEL_SUBNET" ] || ip link del cni0
 mkdir -p /etc/cni/net.d
 # A half-written file would be read: the rename makes it whole.
 cat >/etc/cni/net.d/.10-litelab <<JSON
