@@ -115,6 +115,8 @@ delete() {
     rm -f "/etc/systemd/system/$unit.service"
   done
   systemctl daemon-reload
+  # shellcheck disable=SC2086
+  systemctl reset-failed $UNITS 2>/dev/null || true
   rm -rf /var/lib/etcd "$STORE_OF"
 }
 

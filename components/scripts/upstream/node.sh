@@ -128,6 +128,8 @@ YAML
   units
   systemctl daemon-reload
   systemctl enable -q containerd kubelet kube-proxy flanneld
+  # A pod that starts before flannel has this cluster's subnet would be on that of one before.
+  rm -f /etc/cni/net.d/10-litelab.conflist
   # An earlier step may have ended because systemd had given one up.
   systemctl reset-failed kubelet kube-proxy flanneld 2>/dev/null || true
   systemctl restart --no-block kubelet kube-proxy flanneld
