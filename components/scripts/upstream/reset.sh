@@ -28,7 +28,7 @@ systemctl daemon-reload
 find /var/lib/kubelet /var/lib/containerd -mindepth 1 -delete 2>/dev/null || true
 rm -rf /etc/kubernetes /etc/cni/net.d /etc/containerd /var/lib/etcd /run/flannel /run/containerd /var/lib/cni /usr/local/bin/kubectl \
   /var/log/pods /var/log/containers /run/litelab/kubectl /var/lib/litelab/steps.jsonl /var/lib/litelab/etcd-of
-sed -i '/ controllers\.litelab$/d' /etc/hosts
+! grep -q ' controllers\.litelab$' /etc/hosts || sed -i '/ controllers\.litelab$/d' /etc/hosts
 # What programs made around their own folders; a folder that holds something else, or is a mount, stays.
 find /opt/containerd /usr/libexec/kubernetes -depth -type d -empty -delete 2>/dev/null || true
 rmdir /etc/cni /var/lib/kubelet /var/lib/containerd 2>/dev/null || true
