@@ -7,7 +7,7 @@ from typing import Any
 
 import pulumi
 
-from components import layout, preflight, settings
+from components import labfile, layout, preflight, settings
 from components.steps import PROJECT, SITE
 
 
@@ -20,7 +20,7 @@ def load_settings() -> settings.LabSettings:
     values = _values()
     lab = str(values.pop("lab", "") or "")
     stack = pulumi.get_stack()
-    loaded = settings.load(PROJECT / "stacks", stack, lab, values, SITE)
+    loaded = labfile.load(PROJECT / "stacks", stack, lab, values, SITE)
     # A preview shows any lab on any machine; only making one needs this machine.
     if not pulumi.runtime.is_dry_run():
         preflight.require(loaded, stack)
@@ -32,4 +32,4 @@ def _values() -> dict[str, Any]:
     """Every ``litelab:`` key of the stack, typed as YAML would type it."""
     prefix = f"{pulumi.get_project()}:"
     raw: Mapping[str, Any] = {k: v for k, v in pulumi.runtime.config.CONFIG.get().items() if k.startswith(prefix)}
-    return {(name := key.removeprefix(prefix)): settings.typed(name, value) for key, value in raw.items()}
+    return {(name := key.removeprefix(prefix)): labfile.typed(name, value) for key, value in raw.items()}

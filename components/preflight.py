@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from components import layout, registry, settings
+from components import labfile, layout, registry, settings
 from components.machine import this_machine
 from components.steps import PROJECT, SITE, run_folder
 
@@ -41,7 +41,7 @@ def _overrides(stack: str) -> dict[str, object]:
     values = {}
     for key, entry in json.loads(shown.stdout).items():
         name = key.removeprefix("litelab:")
-        values[name] = entry["objectValue"] if "objectValue" in entry else settings.typed(name, entry.get("value", ""))
+        values[name] = entry["objectValue"] if "objectValue" in entry else labfile.typed(name, entry.get("value", ""))
     return values
 
 
@@ -52,7 +52,7 @@ def lab_of(stack: str) -> settings.LabSettings:
         settings.SettingsError: no such lab, or settings that can't be used.
     """
     values = _overrides(stack)
-    return settings.load(PROJECT / "stacks", stack, str(values.pop("lab", "") or ""), values, SITE)
+    return labfile.load(PROJECT / "stacks", stack, str(values.pop("lab", "") or ""), values, SITE)
 
 
 def main(arguments: list[str]) -> int:

@@ -18,7 +18,7 @@ from pulumi.runtime.stack import run_pulumi_func
 from pulumi.runtime.sync_await import _sync_await
 
 from components.lab import Lab
-from components.settings import parse
+from components.labfile import parse
 
 _to_dict = importlib.import_module("google.protobuf.json_format").MessageToDict
 

@@ -12,7 +12,8 @@ import pytest
 
 from components import pins, registry, steps
 from components.installation import InstalledCluster
-from components.settings import SettingsError, parse
+from components.labfile import parse
+from components.settings import SettingsError
 from tests.graph.declared import SECRET, Declare, Graph, texts
 from tests.graph.test_lab_graph import LOCAL, REMOTE, host_of
 

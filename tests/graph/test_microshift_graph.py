@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from components.clusters.microshift import SECRETS, merged
-from components.settings import SettingsError, parse
+from components.labfile import parse
+from components.settings import SettingsError
 from tests.graph.declared import SECRET, Declare, Graph, texts
 
 MICROSHIFT: dict[str, Any] = {"distribution": "microshift", "hosts": {"kind": "nspawn"}, "workloads": []}

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import components.hosts
-from components import registry, settings
-from components.settings import SettingsError, parse
+from components import labfile, registry
+from components.labfile import parse
+from components.settings import SettingsError
 from components.steps import PROJECT
 from tests.doubles import hostkinds
 from tests.graph.declared import Declare
@@ -19,7 +20,7 @@ from tests.graph.declared import Declare
 def _toy_module(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the double were in ``components/hosts/``, for the length of a test."""
     monkeypatch.setattr(components.hosts, "__path__", [*components.hosts.__path__, *hostkinds.__path__])
-    settings.model_for.cache_clear()
+    labfile.model_for.cache_clear()
 
 
 @pytest.mark.usefixtures("_toy_module")

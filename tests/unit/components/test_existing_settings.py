@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from components.hosts import existing
 from components.hosts.existing import ExistingSettings, parse_address, parse_known_key
+from components.labfile import model_for, parse
 from components.machine import Machine
-from components.settings import SettingsError, model_for, parse
+from components.settings import SettingsError
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILWBcIbHkD/3xHoyFAvxaHjN4bRMX6qDLXUstH+MqyoF"
 ADDRESSES = ["192.0.2.11", "192.0.2.12", "node-3.lab.example:2222"]

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from components import layout, preflight, steps
-from components.settings import SettingsError, parse
+from components.labfile import parse
+from components.settings import SettingsError
 
 
 @pytest.fixture

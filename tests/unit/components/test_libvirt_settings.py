@@ -9,7 +9,8 @@ import yaml
 
 from components.hosts.libvirt import LibvirtSettings
 from components.hosts.libvirt.seed import PATIENCE, mac, seed
-from components.settings import SettingsError, parse
+from components.labfile import parse
+from components.settings import SettingsError
 
 WHERE = {"id": "litelab-x-abc123", "prefix": "10.87.3", "pool": "/p"}
 CLIENT = {"private": "CLIENT SECRET", "public": "ssh-ed25519 CLIENT"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from components import reference, registry
-from components.settings import model_for
+from components.labfile import model_for
 from components.steps import PROJECT
 
 

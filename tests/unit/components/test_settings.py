@@ -14,8 +14,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components import settings
-from components.settings import SettingsError, load, model_for, parse
+from components import labfile, settings
+from components.labfile import load, model_for, parse
+from components.settings import SettingsError
 from components.steps import PROJECT
 
 SHELL_WORD = re.compile(r"[A-Za-z0-9_.,:/+=@%-]*")
@@ -281,12 +282,12 @@ class TestOverrides:
         ("text", "value"), [("3", 3), ("true", True), ("[pods-8]", ["pods-8"]), ('{"cpus":4}', {"cpus": 4}), ("", "")]
     )
     def test_pulumis_text_is_typed_as_yaml_would(self, text: str, value: object) -> None:
-        assert settings.typed("workers", text) == value
+        assert labfile.typed("workers", text) == value
 
     @pytest.mark.parametrize("text", ["[pods-8", "a: b: c", "\t- x", "*x"])
     def test_a_value_that_is_no_yaml_is_refused_by_its_key(self, text: str) -> None:
         with pytest.raises(SettingsError, match=r"^litelab:workloads: ") as caught:
-            settings.typed("workloads", text)
+            labfile.typed("workloads", text)
         assert one_paragraph(str(caught.value))
 
 

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from components import site
-from components.settings import SettingsError, parse
+from components.labfile import parse
+from components.settings import SettingsError
 from tests.doubles.authority import Authority
 
 
