@@ -6,31 +6,19 @@ import ipaddress
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components import labfile, settings
+from components import settings
 from components.labfile import load, model_for, parse
 from components.settings import SettingsError
 from components.steps import PROJECT
 
 SHELL_WORD = re.compile(r"[A-Za-z0-9_.,:/+=@%-]*")
 """What a shell takes as one word and nothing else."""
-
-
-@pytest.fixture
-def stacks(tmp_path: Path) -> Path:
-    """A folder with two labs."""
-    folder = tmp_path / "stacks"
-    folder.mkdir()
-    (folder / "upstream-lab.yaml").write_text("distribution: upstream\nworkers: 2\nhosts: {cpus: 2, memoryMib: 2048}\n")
-    (folder / "small-lab.yaml").write_text("workers: 0\ncontrollerRunsWorkloads: true\n")
-    return folder
 
 
 def refusal(content: Any) -> str:
@@ -176,121 +164,6 @@ class TestValues:
             parse({}, "x").workers = 3
 
 
-class TestLabFiles:
-    def test_a_stack_takes_the_lab_of_its_own_name(self, stacks: Path) -> None:
-        assert load(stacks, "small-lab", "", {}).workers == 0
-
-    def test_a_stack_can_take_another_lab(self, stacks: Path) -> None:
-        assert load(stacks, "pr-123", "small-lab", {}).workers == 0
-
-    def test_an_unknown_lab_is_named_with_the_nearest_and_all_there_are(self, stacks: Path) -> None:
-        with pytest.raises(SettingsError) as caught:
-            load(stacks, "upstraem-lab", "", {})
-        message = str(caught.value)
-        assert "Did you mean upstream-lab?" in message
-        assert "Labs: small-lab, upstream-lab." in message
-        assert one_paragraph(message)
-
-    @pytest.mark.parametrize("lab", ["../secret", "/etc/passwd", "upstream-lab.yaml", ".."])
-    def test_a_lab_is_never_a_path(self, stacks: Path, lab: str) -> None:
-        (stacks.parent / "secret.yaml").write_text("workers: 1\n")
-        with pytest.raises(SettingsError, match="there is no lab"):
-            load(stacks, "upstream-lab", lab, {})
-
-    @pytest.mark.parametrize("text", ["workers: [1\n", "a: b: c\n", "\tworkers: 1\n", "x: &a *b\n"])
-    def test_a_broken_file_is_one_paragraph_with_the_place(self, stacks: Path, text: str) -> None:
-        (stacks / "upstream-lab.yaml").write_text(text)
-        with pytest.raises(SettingsError) as caught:
-            load(stacks, "upstream-lab", "", {})
-        message = str(caught.value)
-        assert message.startswith("stacks/upstream-lab.yaml is not YAML: ")
-        assert "line 1" in message
-        assert one_paragraph(message)
-
-    def test_a_file_that_is_a_list_is_refused(self, stacks: Path) -> None:
-        (stacks / "upstream-lab.yaml").write_text("- workers\n")
-        with pytest.raises(SettingsError, match="holds a list"):
-            load(stacks, "upstream-lab", "", {})
-
-    def test_an_empty_file_is_the_default_lab(self, stacks: Path) -> None:
-        (stacks / "upstream-lab.yaml").write_text("# nothing\n")
-        assert load(stacks, "upstream-lab", "", {}) == parse({}, "x")
-
-    @pytest.mark.parametrize("path", sorted((PROJECT / "stacks").glob("*.yaml")), ids=lambda p: p.stem)
-    def test_every_committed_lab_loads(self, path: Path) -> None:
-        assert load(path.parent, path.stem, "", {}).distribution == yaml.safe_load(path.read_text())["distribution"]
-
-
-class TestSite:
-    """What all labs of a checkout share."""
-
-    def test_it_is_under_the_labs_own_file(self, stacks: Path) -> None:
-        site = stacks.parent / "site.yaml"
-        site.write_text("proxy: http://proxy.example:3128\nregistries: {'*': 'https://cache.example'}\n")
-        assert load(stacks, "upstream-lab", "", {}, site).proxy == "http://proxy.example:3128"
-        (stacks / "upstream-lab.yaml").write_text("registries: {docker.io: 'https://mine.example'}\nproxy: null\n")
-        lab = load(stacks, "upstream-lab", "", {}, site)
-        assert lab.proxy is None
-        assert {name: r.mirrors for name, r in lab.registries.items()} == {
-            "*": ("https://cache.example",),
-            "docker.io": ("https://mine.example",),
-        }
-
-    def test_nothing_but_what_belongs_to_a_place_can_be_shared(self, stacks: Path) -> None:
-        (stacks.parent / "site.yaml").write_text("workers: 7\n")
-        with pytest.raises(SettingsError, match="workers can't be shared by all labs; it takes proxy, noProxy"):
-            load(stacks, "upstream-lab", "", {}, stacks.parent / "site.yaml")
-
-    def test_a_wrong_value_names_the_file_for_all_labs_too(self, stacks: Path) -> None:
-        site = stacks.parent / "site.yaml"
-        site.write_text("proxy: http://me:secret@proxy.example\n")
-        with pytest.raises(SettingsError, match=r"site\.yaml\): proxy: "):
-            load(stacks, "upstream-lab", "", {}, site)
-
-    def test_no_such_file_is_nothing_shared(self, stacks: Path) -> None:
-        assert load(stacks, "upstream-lab", "", {}, stacks / "none.yaml").proxy is None
-
-
-class TestOverrides:
-    def test_an_override_wins_over_the_file(self, stacks: Path) -> None:
-        assert load(stacks, "upstream-lab", "", {"workers": 5}).workers == 5
-
-    def test_an_override_of_one_nested_value_leaves_its_neighbours(self, stacks: Path) -> None:
-        hosts = load(stacks, "upstream-lab", "", {"hosts": {"cpus": 7}}).hosts
-        assert (hosts.cpus, hosts.memory_mib) == (7, 2048)
-
-    def test_an_override_is_checked_like_the_file_and_says_where_it_is_from(self, stacks: Path) -> None:
-        with pytest.raises(SettingsError, match=r"configuration of stack upstream-lab\): unknown key hosts\.cpsu\."):
-            load(stacks, "upstream-lab", "", {"hosts": {"cpsu": 7}})
-
-    def test_hosts_of_another_kind_leave_out_what_only_the_files_kind_knows(self, stacks: Path) -> None:
-        (stacks / "vm-lab.yaml").write_text("hosts: {kind: libvirt, image: debian, size: small}\nworkers: 1\n")
-        hosts = load(stacks, "vm-lab", "", {"hosts": {"kind": "nspawn", "memoryMib": 1536}}).hosts
-        assert (hosts.kind, hosts.memory_mib) == ("nspawn", 1536)
-
-    def test_a_key_that_no_kind_knows_is_refused_on_another_kind_too(self, stacks: Path) -> None:
-        (stacks / "vm-lab.yaml").write_text("hosts: {kind: libvirt, imgae: debian}\n")
-        with pytest.raises(SettingsError, match=r"unknown key hosts\.imgae\."):
-            load(stacks, "vm-lab", "", {"hosts": {"kind": "nspawn"}})
-
-    def test_the_file_is_not_changed_by_an_override(self, stacks: Path) -> None:
-        before = (stacks / "upstream-lab.yaml").read_text()
-        load(stacks, "upstream-lab", "", {"workers": 5})
-        assert (stacks / "upstream-lab.yaml").read_text() == before
-
-    @pytest.mark.parametrize(
-        ("text", "value"), [("3", 3), ("true", True), ("[pods-8]", ["pods-8"]), ('{"cpus":4}', {"cpus": 4}), ("", "")]
-    )
-    def test_pulumis_text_is_typed_as_yaml_would(self, text: str, value: object) -> None:
-        assert labfile.typed("workers", text) == value
-
-    @pytest.mark.parametrize("text", ["[pods-8", "a: b: c", "\t- x", "*x"])
-    def test_a_value_that_is_no_yaml_is_refused_by_its_key(self, text: str) -> None:
-        with pytest.raises(SettingsError, match=r"^litelab:workloads: ") as caught:
-            labfile.typed("workloads", text)
-        assert one_paragraph(str(caught.value))
-
-
 # Strings that a careless shell line, file name, sed or ssh would take for something else.
 DANGERS = [
     "$(id)",
@@ -425,29 +298,3 @@ class TestHostileValues:
     def test_a_subnet_that_is_accepted_is_a_slash_24(self, subnet: ipaddress.IPv4Address) -> None:
         network = ipaddress.ip_network(f"{subnet}/24", strict=False)
         assert parse({"hosts": {"subnet": str(network)}}, "x").hosts.model_dump()["subnet"] == str(network)
-
-
-class TestAnotherKindOfHosts:
-    """A stack moves any lab to another kind by ``hosts.kind`` alone."""
-
-    @pytest.fixture
-    def folder(self, tmp_path: Path) -> Path:
-        (tmp_path / "x-lab.yaml").write_text("hosts: {kind: libvirt, image: ubuntu-24.04, memoryMib: 3072}\n")
-        return tmp_path
-
-    def test_what_only_the_files_kind_has_is_left_out_and_the_rest_stays(self, folder: Path) -> None:
-        lab = load(folder, "x-lab", "", {"hosts": {"kind": "nspawn"}})
-        assert (lab.hosts.kind, lab.hosts.memory_mib) == ("nspawn", 3072)
-
-    def test_its_own_kind_keeps_all(self, folder: Path) -> None:
-        lab = load(folder, "x-lab", "", {"hosts": {"kind": "libvirt"}})
-        assert lab.hosts.model_dump(by_alias=True)["image"]["name"] == "ubuntu-24.04"
-
-    def test_a_misspelt_key_is_still_refused(self, tmp_path: Path) -> None:
-        (tmp_path / "x-lab.yaml").write_text("hosts: {kind: libvirt, imagge: ubuntu-24.04}\n")
-        with pytest.raises(SettingsError, match=r"unknown key hosts\.imagge"):
-            load(tmp_path, "x-lab", "", {"hosts": {"kind": "nspawn"}})
-
-    def test_a_key_of_another_kind_in_the_override_is_refused(self, folder: Path) -> None:
-        with pytest.raises(SettingsError, match=r"unknown key hosts\.image"):
-            load(folder, "x-lab", "", {"hosts": {"kind": "nspawn", "image": "ubuntu-24.04"}})
