@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import tarfile
 import time
@@ -46,6 +47,7 @@ def lab(daemon: Daemon, accelerator: str) -> Iterator[LabStack]:
             "workloads[0]": "pods-8",
         },
     )
+    forget(stack)
     inside(daemon, stack, "pulumi", "stack", "select", "--create", stack.name, "--non-interactive")
     words = [w for key, value in stack.settings.items() for w in ("--plaintext", f"litelab:{key}={value}")]
     config = ["--path", "--stack", stack.name, "--plaintext", "litelab:lab=libvirt-lab", *words]
@@ -56,6 +58,16 @@ def lab(daemon: Daemon, accelerator: str) -> Iterator[LabStack]:
     finally:
         inside(daemon, stack, "python3", "-m", "tools.setup", "destroy", stack.name)
         inside(daemon, stack, "pulumi", "stack", "rm", "--yes", "--stack", stack.name)
+
+
+def forget(stack: LabStack) -> None:
+    """What a killed run of the tests left; its libvirtd went with it, so there is nothing to destroy."""
+    if (PROJECT / ".lab/state/.pulumi/stacks/litelab" / f"{stack.name}.json").exists():
+        stack.pulumi("cancel", "--yes", check=False)
+        stack.pulumi("stack", "rm", "--force", "--yes")
+    shutil.rmtree(stack.run_folder, ignore_errors=True)
+    for record in Path("/run/litelab-libvirt").glob(f"litelab-{stack.name}-*"):
+        record.unlink()
 
 
 def inside(daemon: Daemon | Remote, stack: LabStack, *words: str, timeout: float = ROUTINE_S) -> str:

@@ -12,7 +12,7 @@ import pytest
 from tests.lab.lab import LabStack
 from tests.libvirt.guests import NOTHING, left_in
 from tests.libvirt.remote import MACHINE, Remote
-from tests.libvirt.test_libvirt_lab import LAB_S, ROUTINE_S, inside
+from tests.libvirt.test_libvirt_lab import LAB_S, ROUTINE_S, forget, inside
 from tools.setup import kvm
 from tools.setup.places import cache
 
@@ -39,6 +39,7 @@ def lab(remote: Remote) -> Iterator[LabStack]:
         },
     )
     stack.env.pop("SSH_AUTH_SOCK", None)
+    forget(stack)
     inside(remote, stack, "pulumi", "stack", "select", "--create", stack.name, "--non-interactive")
     words = [w for key, value in stack.settings.items() for w in ("--plaintext", f"litelab:{key}={value}")]
     config = ["--path", "--stack", stack.name, "--plaintext", "litelab:lab=libvirt-lab", *words]
