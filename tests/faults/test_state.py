@@ -95,6 +95,19 @@ def test_a_dead_owners_lock_stops_pulumi_with_the_cure_and_make_cures_it(
     cleared(lab, injection, "pulumi names the cure, make took the lock")
 
 
+def test_what_pulumi_has_half_written_beside_its_state_is_mended_by_make(lab: FaultLab, tally: Tally) -> None:
+    lab.goes("lab")
+    attributes = STATE / "stacks/litelab" / f"{lab.name}.json.attrs"
+    attributes.write_text("")
+    injection = tally.inject("state cut off", "what is beside it")
+    plain = lab.pulumi("preview", check=False)
+    assert plain.returncode != 0
+    assert "failed to load checkpoint: EOF" in plain.stdout + plain.stderr
+    lab.goes("lab")
+    lab.works()
+    cleared(lab, injection, "make lab went on")
+
+
 def test_a_living_owners_lock_is_named_and_left(lab: FaultLab, tally: Tally) -> None:
     injection = tally.inject("lock of a living owner", "pulumi up beside make lab")
     first = lab.start_pulumi("up")

@@ -253,6 +253,7 @@ def free(cache: Path, stack: str, progress: Progress) -> None:
             f"with Ctrl-C there; 'pulumi cancel {stack}' takes its lock only when you know that it is gone."
         )
         raise SetupError(msg)
+    drop_cut_off_attributes(stack)
     if held:
         progress.say(
             f"  the last run of stack {stack} (process {held[0].pid}) ended without giving its lock back; taking it"
@@ -262,6 +263,22 @@ def free(cache: Path, stack: str, progress: Progress) -> None:
     if _pending(stack):
         progress.say(f"  the last run of stack {stack} left steps half done; the next lines do them again")
         pulumi(cache, "refresh", "--yes", "--skip-preview", "--clear-pending-creates", "--stack", stack)
+
+
+def drop_cut_off_attributes(stack: str, state: Path = STATE) -> None:
+    """Delete what a killed Pulumi has half written beside a stack's state and locks; nobody may be running on the stack.
+
+    Its backend keeps a file's content type in ``FILE.attrs``, written first. When that is cut off, Pulumi says "failed to load checkpoint: EOF"
+    of a whole file; without it the file is read all the same (gocloud.dev/blob/fileblob).
+    """
+    own = state / ".pulumi" / "stacks" / NAME / f"{stack}.json.attrs"
+    beside_locks = (p for p in (state / ".pulumi" / "locks").rglob("*.attrs") if p.parent.name == stack)
+    for path in (own, *beside_locks):
+        with contextlib.suppress(FileNotFoundError):
+            try:
+                json.loads(path.read_bytes())
+            except ValueError:
+                path.unlink()
 
 
 def _pending(stack: str) -> bool:

@@ -60,6 +60,24 @@ def test_no_locks_where_there_is_no_state(tmp_path: Path) -> None:
     assert stacks.locks("my", tmp_path / "nothing") == []
 
 
+def test_what_is_cut_off_beside_a_state_and_its_locks_goes_and_nothing_else(tmp_path: Path) -> None:
+    lock = _lock(tmp_path, "my", NO_PROCESS)
+    other = _lock(tmp_path, "other", NO_PROCESS)
+    folder = tmp_path / ".pulumi/stacks/litelab"
+    folder.mkdir(parents=True)
+    files = [folder / "my.json", folder / "other.json", lock, other]
+    for file in files:
+        file.write_text("{}")
+        file.with_name(f"{file.name}.attrs").write_text("")
+    stacks.drop_cut_off_attributes("my", tmp_path)
+    assert all(file.exists() for file in files)
+    assert [file.with_name(f"{file.name}.attrs").exists() for file in files] == [False, True, False, True]
+    whole = folder / "other.json.attrs"
+    whole.write_text('{"user.content_type": "application/json"}')
+    stacks.drop_cut_off_attributes("other", tmp_path)
+    assert whole.exists()
+
+
 def test_a_gone_owner_is_dead(tmp_path: Path) -> None:
     _lock(tmp_path, "my", NO_PROCESS)
     assert [lock.is_dead for lock in stacks.locks("my", tmp_path)] == [True]
