@@ -46,7 +46,7 @@ name_controllers() {
     printf '%s %s\n' "${addresses[(first + n) % ${#addresses[@]}]}" "$ENDPOINT"
   done >>/etc/hosts
   # A connection to a controller that is gone is given up after 10 s instead of 45 (k8s.io/apimachinery, pkg/util/net/http.go).
-  IMPATIENT=$'Environment=HTTP2_READ_IDLE_TIMEOUT_SECONDS=5\nEnvironment=HTTP2_PING_TIMEOUT_SECONDS=5'
+  IMPATIENT=$'Environment=HTTP2_READ_IDLE_TIMEOUT_SECONDS=5\nEnvironment=HTTP2_PING_TIMEOUT_SECONDS=5\n'
 }
 
 units() {
@@ -58,8 +58,7 @@ Requires=containerd.service
 
 [Service]
 Environment=PATH=$BASE/links:$BASE/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-$IMPATIENT
-ExecStart=$BASE/links/kubelet --config=$KUBE/kubelet.yaml --kubeconfig=$KUBE/kubelet.conf --hostname-override=$NODE --node-ip=$ADDRESS
+${IMPATIENT}ExecStart=$BASE/links/kubelet --config=$KUBE/kubelet.yaml --kubeconfig=$KUBE/kubelet.conf --hostname-override=$NODE --node-ip=$ADDRESS
 Restart=always
 RestartSec=1
 KillMode=process
@@ -73,8 +72,7 @@ Description=kube-proxy
 After=network.target
 
 [Service]
-$IMPATIENT
-ExecStart=$BASE/links/kube-proxy --config=$KUBE/kube-proxy.yaml --hostname-override=$NODE
+${IMPATIENT}ExecStart=$BASE/links/kube-proxy --config=$KUBE/kube-proxy.yaml --hostname-override=$NODE
 Restart=always
 RestartSec=1
 
@@ -91,8 +89,7 @@ StartLimitIntervalSec=0
 [Service]
 Type=notify
 Environment=NODE_NAME=$NODE
-$IMPATIENT
-ExecStart=$BASE/bin/flanneld -kubeconfig=$KUBE/flannel.conf -net-conf=$KUBE/flannel.json -iface=$INTERFACE
+${IMPATIENT}ExecStart=$BASE/bin/flanneld -kubeconfig=$KUBE/flannel.conf -net-conf=$KUBE/flannel.json -iface=$INTERFACE
 ExecStartPost=$BASE/scripts/cni-conf.sh
 Restart=always
 RestartSec=300ms
