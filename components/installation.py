@@ -51,6 +51,7 @@ class Traits:
         memory_mib: what a host must have at least.
         disk_mib: what must be free at least.
         workers_join_together: else one after another.
+        is_one_cluster: what every host is part of, so that none can stay when a controller is made anew.
         nodes: which hosts are nodes of the cluster, as ``kubectl get nodes`` must show.
         after_controllers: a script of the operator's machine that runs when the last of several controllers has joined, or ``""``.
         values: further settings for its scripts, as ``KEY=VALUE`` in plain characters.
@@ -63,6 +64,7 @@ class Traits:
     memory_mib: int = 900
     disk_mib: int = 1500
     workers_join_together: bool = True
+    is_one_cluster: bool = True
     nodes: Callable[[Any, list[Host]], list[Host]] = lambda _, hosts: hosts
     after_controllers: str = ""
     values: Callable[[Any], Mapping[str, str]] = field(default=lambda _: {})
@@ -140,6 +142,8 @@ class InstalledCluster(pulumi.ComponentResource):
         self._controllers = [h for h in hosts if h.role == "controller"]
         self._workers = [h for h in hosts if h.role == "worker"]
         first = self._controllers[0]
+        # With a controller made anew, or another number of them, it is another cluster: all hosts are taken back and join it.
+        self._of_cluster = [h.identity for h in self._controllers] if traits.is_one_cluster else []
         self.joins = {}
         self.nodes = [h.name for h in traits.nodes(args, hosts)]
         self.contexts = []
@@ -148,7 +152,13 @@ class InstalledCluster(pulumi.ComponentResource):
         validated = self._validate()
         staged = self._staged({h.name: self._stage(h, fetched, validated) for h in hosts})
         begun = remote_step(
-            "init", first, self._scripts, "init.sh", stdin=self._input(first), opts=self._after(staged[first.name])
+            "init",
+            first,
+            self._scripts,
+            "init.sh",
+            stdin=self._input(first),
+            triggers=self._of_cluster,
+            opts=self._after(staged[first.name]),
         )
         before: list[pulumi.Resource] = [begun]
         for host in self._controllers[1:]:
@@ -160,7 +170,7 @@ class InstalledCluster(pulumi.ComponentResource):
                 self._scripts,
                 traits.after_controllers,
                 environment={"FIRST": first.name, "OTHERS": " ".join(others)},
-                triggers=[h.identity for h in self._controllers],
+                triggers=self._of_cluster,
                 opts=self._after(*before),
             )
             before = [settled]
@@ -243,7 +253,7 @@ class InstalledCluster(pulumi.ComponentResource):
             arguments=[host.name],
             environment={"PREPARE_S": str(self._traits.prepare_s), "RUNS_PODS": self._runs_pods(host)},
             stdin="".join(f"{key}={value}\n" for key, value in self._traits.prepare_values(self._args).items()),
-            triggers=[host.identity],
+            triggers=[host.identity, *self._of_cluster],
             opts=self._after(*before, host=host),
         )
 
@@ -259,7 +269,7 @@ class InstalledCluster(pulumi.ComponentResource):
             arguments=[host.name],
             environment={"FIRST": self._controllers[0].name, "ROLE": host.role, "RUNS_PODS": self._runs_pods(host)},
             stdin=self._input(host),
-            triggers=[host.identity],
+            triggers=[host.identity, *self._of_cluster],
             secret=True,
             opts=self._after(*before, host=host),
         )

@@ -99,10 +99,11 @@ class MicroshiftCluster(InstalledCluster):
     def __init__(
         self, name: str, args: MicroshiftSettings, hosts: list[Host], opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        # Clusters of their own don't wait for each other.
-        traits = replace(TRAITS, workers_join_together=args.topology == "fleet")
+        # Clusters of their own neither wait for each other nor follow the first one.
+        is_fleet = args.topology == "fleet"
+        traits = replace(TRAITS, workers_join_together=is_fleet, is_one_cluster=not is_fleet)
         super().__init__("litelab:clusters:MicroshiftCluster", name, traits, args, _members(args, hosts), opts)
-        if args.topology == "fleet":
+        if is_fleet:
             self.nodes = self.contexts = [host.name for host in self._hosts]
             self.kubeconfig = pulumi.Output.secret(
                 pulumi.Output.all(self.kubeconfig, *[step.stdout for step in self.joins.values()]).apply(

@@ -120,6 +120,24 @@ class TestChanges:
         again = {n for n in changed(before, after) if not n.startswith("workload-")}
         assert again == {"validate", "stage-host-2", "join-host-2"}
 
+    def test_with_the_controller_made_anew_every_host_is_taken_back_and_joins_it(
+        self, lab: Declare, distribution: str
+    ) -> None:
+        settings = shape(distribution)
+        before, after = lab(settings), lab(settings, identities={"host-1": "another-machine"})
+        again = {n for n in changed(before, after) if not n.startswith("workload-")}
+        joined = {f"{step}-host-{number}" for step in ("stage", "join") for number in (2, 3)}
+        assert again == {"validate", "stage-host-1", "init", "verify", *joined}
+
+    def test_another_number_of_controllers_is_another_cluster(self, lab: Declare, distribution: str) -> None:
+        if distribution == "microshift":
+            pytest.skip("it has one")
+        before, after = lab(shape(distribution)), lab({**shape(distribution), "controllers": 3, "workers": 1})
+        again = {n for n in changed(before, after) if re.match(r"stage-|init|join-", n)}
+        assert again == {"init", *(f"stage-host-{n}" for n in (1, 2, 3, 4)), *(f"join-host-{n}" for n in (2, 3, 4))}
+        for name in ("init", "stage-host-1", "join-host-2"):
+            assert before.commands[name].plain["triggers"] != after.commands[name].plain["triggers"]
+
     def test_hosts_are_made_anew_for_another_distribution(self, lab: Declare, distribution: str) -> None:
         before, after = lab(NSPAWN), lab(shape(distribution))
         for number in (1, 2, 3):

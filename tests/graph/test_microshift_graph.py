@@ -53,6 +53,15 @@ class TestTopology:
         assert graph.lab.cluster_summary["nodes"] == ["host-1", "host-2", "host-3"]
         assert "join-host-2" not in graph.after("join-host-3")
 
+    def test_of_a_fleet_one_host_made_anew_leaves_the_others_their_clusters(self, lab: Declare) -> None:
+        printed = dict.fromkeys(("verify", "join-host-2", "join-host-3"), one("a"))
+        before, after = (
+            lab({**MICROSHIFT, "topology": "fleet"}, identities={**printed, **more})
+            for more in ({}, {"host-1": "another-machine"})
+        )
+        changed = {n for n in before.commands if before.commands[n].inputs != after.commands[n].inputs}
+        assert changed == {"validate", "stage-host-1", "init", "verify"}
+
     def test_a_fleets_load_is_spread_over_its_contexts_and_no_other_labs(self, lab: Declare) -> None:
         printed = dict.fromkeys(("verify", "join-host-2", "join-host-3"), one("a"))
         measured = {**MICROSHIFT, "workloads": ["pods-8"]}
