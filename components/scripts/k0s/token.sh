@@ -6,6 +6,7 @@ set -euo pipefail
 . "$(dirname "$0")/k0s.sh"
 HOST=${2:?usage: token.sh create|delete HOST ROLE STATE} ROLE=${3:?} STATE=${4:?}
 ID=/run/litelab/k0s-token-$HOST
+GIVEN=$BASE/given-$HOST
 
 create() {
   local token secret
@@ -13,8 +14,9 @@ create() {
     echo none
     return
   fi
-  # A host made anew is another one than the node of its name.
-  kubectl delete node "$HOST" --ignore-not-found --timeout=60s >/dev/null
+  # A host made anew is another one than the node of its name, which there can't be before a first token.
+  [ ! -e "$GIVEN" ] || kubectl delete node "$HOST" --ignore-not-found --timeout=60s >/dev/null
+  : >"$GIVEN"
   token=$("$K0S" token create "--role=$ROLE" --expiry=1h) || die "k0s gave no token for $HOST; its journal ends:
 $(journal k0scontroller)"
   # A packed kubeconfig; before the dot of its own token is what it is known by.

@@ -2,6 +2,7 @@
 # stage.sh create|delete HOST, on the operator's machine: a distribution's files, images and scripts to a host, which is made
 # ready for it. What prepare.sh is told comes by standard input, PREPARE_S bounds it; RUNS_PODS: whether the host needs images. Files that
 # are there already are not copied again. At the end the distribution is taken off a living host.
+# stage.sh files HOST: files and images alone; the host's list comes by standard input.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=operator.sh
 . "$(dirname "${BASH_SOURCE[0]}")/operator.sh"
@@ -55,6 +56,6 @@ delete() {
 
 case ${1:-} in
 create | delete) "$1" ;;
-files) files "$(on "$HOST" "$LIST" </dev/null)" ;;
+files) files "$(cat)" </dev/null ;;
 *) die "$HOST" "usage: stage.sh create|delete HOST" ;;
 esac

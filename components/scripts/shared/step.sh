@@ -122,10 +122,12 @@ put_program() {
 }
 
 # put_staged NAME TARGET: the program, unless a version runs here already, which is the upgrade's business; and the images, by the
-# distribution's put_images.
+# distribution's put_images. A list that has been put is not put again.
 put_staged() {
+  ! cmp -s "$BASE/list" "$BASE/put" || [ ! -x "$2" ] || return 0
   [ -e "$RUNNING" ] || put_program "$1" "$2"
   put_images
+  cp "$BASE/list" "$BASE/put"
 }
 
 # What this host has been brought to, written when it runs.

@@ -23,17 +23,20 @@ check_order() {
 runs_pods() { if [[ " $NODES " == *" $1 "* ]]; then echo true; else echo false; fi; }
 
 create() {
-  local host now settings old=''
+  local host said now settings old=''
+  local -A there
   settings=$(cat)
   for host in $HOSTS; do
-    now=$(bounded_on 60 "$host" "$ON_HOST/scripts/running.sh" </dev/null)
+    # One login for both: what it runs, then its list.
+    said=$(bounded_on 60 "$host" "$ON_HOST/scripts/running.sh && { cat $ON_HOST/list 2>/dev/null || true; }" </dev/null)
+    now=${said%%$'\n'*} there[$host]=${said#*$'\n'}
     check_order "$host" "$now"
     # Another file under the same version is as much a change.
-    if [ "$now" != "$WANTED" ] || ! bounded_on 60 "$host" "cmp -s - $ON_HOST/list" < <(list_for "$(runs_pods "$host")"); then old="$old $host"; fi
+    [ "$now" = "$WANTED" ] && [ "${there[$host]}" = "$(list_for "$(runs_pods "$host")")" ] || old="$old $host"
   done
   for host in $old; do
     say "$host: brought to $WANTED"
-    RUNS_PODS=$(runs_pods "$host") "$here/stage.sh" files "$host"
+    printf '%s\n' "${there[$host]}" | RUNS_PODS=$(runs_pods "$host") "$here/stage.sh" files "$host"
     printf '%s\nCONTROLLER=%s\n---\n' "$settings" "$FIRST" | bounded_on 600 "$host" "$ON_HOST/scripts/upgrade-host.sh create" >/dev/null
     # Only when the cluster sees it well is the next one touched.
     bounded_on 300 "$FIRST" "$ON_HOST/scripts/verify.sh node $host $WANTED" </dev/null >/dev/null
