@@ -5,6 +5,8 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../shared/step.sh
 . "$(dirname "$0")/step.sh"
+# shellcheck source-path=SCRIPTDIR source=names.sh
+. "$(dirname "$0")/names.sh"
 KUBE=/etc/kubernetes
 
 kubelet_config() {
@@ -36,12 +38,13 @@ YAML
 }
 
 # name_controllers: a client tries the addresses of a name one after another, so each node begins with another one; a controller
-# with its own.
+# with its own. One controller has no such name.
 name_controllers() {
-  local addresses n first=0
+  local addresses n first
+  forget_controllers
+  [ -n "$ENDPOINT" ] || return 0
   IFS=, read -ra addresses <<<"$CONTROLLERS"
   first=$(((${NODE##*-} - 1) % ${#addresses[@]}))
-  sed -i "/ $ENDPOINT\$/d" /etc/hosts
   for ((n = 0; n < ${#addresses[@]}; n++)); do
     printf '%s %s\n' "${addresses[(first + n) % ${#addresses[@]}]}" "$ENDPOINT"
   done >>/etc/hosts
@@ -107,7 +110,7 @@ create() {
   ENDPOINT='' CONTROLLERS='' IMPATIENT=''
   read_input
   base64 -d | tar -xzf - -C /
-  [ -z "$ENDPOINT" ] || name_controllers
+  name_controllers
   INTERFACE=$(ip -o -4 addr show to "$ADDRESS" | awk '{ print $2; exit }')
   [ -n "$INTERFACE" ] || die "no interface has the address $ADDRESS, which the lab gives this host. 'ip addr' on the host shows what it has."
   kubelet_config >"$KUBE/kubelet.yaml"

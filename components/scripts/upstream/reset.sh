@@ -3,6 +3,8 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../shared/step.sh
 . "$(dirname "$0")/step.sh"
+# shellcheck source-path=SCRIPTDIR source=names.sh
+. "$(dirname "$0")/names.sh"
 
 # One by one: a unit that is not here, such as etcd on a worker, would keep systemctl from stopping the others.
 for unit in kubelet kube-proxy flanneld kube-scheduler kube-controller-manager kube-apiserver etcd; do
@@ -28,7 +30,7 @@ systemctl daemon-reload
 find /var/lib/kubelet /var/lib/containerd -mindepth 1 -delete 2>/dev/null || true
 rm -rf /etc/kubernetes /etc/cni/net.d /etc/containerd /var/lib/etcd /run/flannel /run/containerd /var/lib/cni /usr/local/bin/kubectl \
   /var/log/pods /var/log/containers /run/litelab/kubectl /var/lib/litelab/steps.jsonl /var/lib/litelab/etcd-of
-! grep -q ' controllers\.litelab$' /etc/hosts || sed -i '/ controllers\.litelab$/d' /etc/hosts
+forget_controllers
 # What programs made around their own folders; a folder that holds something else, or is a mount, stays.
 find /opt/containerd /usr/libexec/kubernetes -depth -type d -empty -delete 2>/dev/null || true
 rmdir /etc/cni /var/lib/kubelet /var/lib/containerd 2>/dev/null || true
