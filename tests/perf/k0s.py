@@ -4,8 +4,8 @@
 the images that it lists, a k0sctl of its vendor's. Exit code 3 when a target is missed. The hosts are nspawn hosts that both take in
 turn, each by ssh as it would take any: Litelab as ``hosts.kind: existing``, which also looks at them and lists what is on them. Of curl, which k0sctl wants there, they get this machine's.
 Ready is what the first controller says when it is asked every 0.3 s, not what either tool says; what each then waits for further
-(Litelab: cluster DNS) is in the second figure. Held, of medians: Ready sooner than with k0sctl, and workers' joins that begin within
-a second of each other.
+(Litelab: cluster DNS) is in the second figure. Beside them the same install by shell alone, ``k0s-shell.sh``, up to cluster DNS. Held, of
+medians: Ready sooner than with k0sctl; ``up <= 1.1 x shell + no-op``; and workers' joins that begin within a second of each other.
 """
 
 from __future__ import annotations
@@ -26,12 +26,25 @@ from typing import Any
 import yaml
 
 from tests.perf.hosts import hosts_program
-from tests.perf.rounds import FOLDER, PERF, Figures, environment, interleave, pulumi, run, stack_of_its_own, timed
+from tests.perf.rounds import (
+    FOLDER,
+    NOOP_STACK,
+    PERF,
+    Figures,
+    environment,
+    interleave,
+    pulumi,
+    run,
+    stack_of_its_own,
+    timed,
+)
+from tests.perf.shape import noop_program, write_shape
 from tools.setup import places
 
 HOSTS_STACK, STACK = "perf-k0s-hosts", "perf-k0s"
 NAMES = ("host-1", "host-2", "host-3")
 START_APART_S = 1.0
+UP_LIMIT = 1.1
 READY_S = 600
 ON_HOST = (PERF / "k0s.sh").read_text(encoding="utf-8")
 """Verbs for root's bash on a host: ``clean``; ``ready SECONDS``."""
@@ -154,6 +167,14 @@ def k0sctl_config(folder: Path, hosts: dict[str, Any], version: str, lab_config:
     return path
 
 
+def shell_folder(folder: Path, lab_config: str) -> Path:
+    """What ``k0s-shell.sh`` copies; the drop-in is there already."""
+    (folder / "k0s.yaml").write_text(lab_config, encoding="utf-8")
+    (folder / "k0s").symlink_to(Path(given("LITELAB_K0S")).resolve())
+    (folder / "images").symlink_to(Path(given("LITELAB_K0S_IMAGES")).resolve())
+    return folder
+
+
 def joins_apart() -> float:
     """Seconds between the moments at which the two workers' join steps began, from their hosts' own records."""
     began = []
@@ -176,7 +197,12 @@ def main(rounds: int) -> int:
     FOLDER.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="k0s-", dir=FOLDER))
     try:
-        with hosts_program() as program, stack_of_its_own(HOSTS_STACK, program):
+        with (
+            hosts_program() as program,
+            stack_of_its_own(HOSTS_STACK, program),
+            noop_program() as noop,
+            stack_of_its_own(NOOP_STACK, noop),
+        ):
             pulumi("up", HOSTS_STACK, cwd=program)
             hosts = existing()
             give_curl(folder)
@@ -204,8 +230,21 @@ def main(rounds: int) -> int:
                     figures.add("k0sctl to Ready", ready[0])
                     clean()
 
+                def plain() -> None:
+                    with ready_watcher() as ready:
+                        figures.add(
+                            "shell", timed([str(PERF / "k0s-shell.sh"), *ssh_words("host-1")[2:3], str(by_shell)])
+                        )
+                    figures.add("shell to Ready", ready[0])
+                    clean()
+
+                def nothing() -> None:
+                    figures.add("no-op up", pulumi("up", NOOP_STACK, cwd=noop))
+                    pulumi("destroy", NOOP_STACK, cwd=noop)
+
                 # Once before all rounds: every program's pages are in memory, and what Litelab writes is there to be copied.
                 pulumi("up", STACK)
+                write_shape(noop, STACK)
                 read = [*ssh_words("host-1"), "cat /etc/k0s/k0s.yaml"], [*ssh_words("host-2"), "cat /etc/k0s/containerd.d/litelab.toml"]  # fmt: skip
                 lab_config, dropin = (
                     subprocess.run(
@@ -216,10 +255,12 @@ def main(rounds: int) -> int:
                 pulumi("destroy", STACK)
                 clean()
                 config = k0sctl_config(folder, hosts, version, lab_config, dropin)
-                interleave(figures, rounds, [litelab, vendor])
+                by_shell = shell_folder(folder, lab_config)
+                interleave(figures, rounds, [litelab, vendor, plain, nothing])
     finally:
         shutil.rmtree(folder)
     figures.hold("litelab to Ready / k0sctl to Ready", figures.median("litelab to Ready") / figures.median("k0sctl to Ready"), 1.0)  # fmt: skip
+    figures.hold_beside("litelab up", "shell", "no-op up", UP_LIMIT)
     figures.hold("workers' joins begin apart", max(figures.seconds["litelab joins apart"]), START_APART_S, "s")
     return figures.finish()
 
