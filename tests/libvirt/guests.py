@@ -13,13 +13,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.lab.lab import PROJECT, environment, wait_for
+from tests.lab.lab import PROJECT, LabStack, environment, wait_for
 from tests.libvirt.daemon import Daemon
 from tests.libvirt.remote import Remote
 
 UP_S = 1800
 """Emulated guests on a busy machine."""
 STEP_S = 180
+
+
+def forget(stack: Guests | LabStack) -> None:
+    """What a killed run of the tests left; its libvirtd went with it, so there is nothing to destroy."""
+    if (PROJECT / ".lab/state/.pulumi/stacks/litelab" / f"{stack.name}.json").exists():
+        stack.pulumi("cancel", "--yes", check=False)
+        stack.pulumi("stack", "rm", "--force", "--yes")
+    shutil.rmtree(stack.run_folder, ignore_errors=True)
+    for record in Path("/run/litelab-libvirt").glob(f"litelab-{stack.name}-*"):
+        record.unlink()
 
 
 @dataclass
@@ -44,7 +54,7 @@ class Guests:
         shutil.copytree(PROJECT / "tests/libvirt/program", self.folder, dirs_exist_ok=True)
         (self.folder / ".lab").symlink_to(PROJECT / ".lab")
         self.env["PYTHONPATH"] = str(PROJECT)
-        self.clear()
+        forget(self)
         self.pulumi("stack", "select", "--create")
         self.configure()
 
@@ -97,15 +107,6 @@ class Guests:
     def destroy(self, *, check: bool = True) -> subprocess.CompletedProcess[str]:
         return self.pulumi("destroy", "--yes", "--skip-preview", check=check)
 
-    def clear(self) -> None:
-        """What a killed run of the tests left; its libvirtd went with it, so there is nothing to destroy."""
-        if (PROJECT / ".lab/state/.pulumi/stacks/litelab" / f"{self.name}.json").exists():
-            self.pulumi("cancel", "--yes", check=False)
-            self.pulumi("stack", "rm", "--force", "--yes")
-        shutil.rmtree(self.run_folder, ignore_errors=True)
-        for record in Path("/run/litelab-libvirt").glob(f"litelab-{self.name}-*"):
-            record.unlink()
-
     def remove(self) -> None:
         """All of it, also after a killed run."""
         self.pulumi("cancel", "--yes", check=False)
@@ -128,7 +129,7 @@ class Guests:
         words = ["ssh", "-F", str(self.run_folder / "ssh_config"), *options, host, command]
         return self.daemon.run(words, capture_output=True, timeout=STEP_S, check=check, stdin=subprocess.DEVNULL)
 
-    def forget(self, kind: str = "") -> None:
+    def make_pulumi_forget(self, kind: str = "") -> None:
         """Take resources whose type begins so out of the state: as if Pulumi had died before they were in it."""
         state = self.state()
         kept = [r for r in state["deployment"].get("resources", []) if not r["type"].startswith(kind)]

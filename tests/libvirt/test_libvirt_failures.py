@@ -120,7 +120,7 @@ class TestKilledRuns:
         if left == "off":
             daemon.virsh("destroy", name)
         lab.pulumi("cancel", "--yes")
-        lab.forget(DOMAIN)
+        lab.make_pulumi_forget(DOMAIN)
         process = lab.start_up()
         wait_for("another guest", STEP_S, lambda: _uuid(daemon, name) not in {before, ""} or None)
         end(process, signal.SIGINT)
@@ -132,7 +132,7 @@ class TestKilledRuns:
         lab.wait_for_guest(process)
         end(process, signal.SIGKILL)
         lab.pulumi("cancel", "--yes")
-        lab.forget(DOMAIN)
+        lab.make_pulumi_forget(DOMAIN)
         lab.destroy()
         assert left_in(daemon) == NOTHING
 
@@ -166,7 +166,7 @@ class TestOrphans:
         self, begun: Guests, daemon: Daemon
     ) -> None:
         (pool,) = left_in(daemon)["pools"]
-        begun.forget()
+        begun.make_pulumi_forget()
         code, said = self.orphans(daemon)
         assert code == 1
         assert said.startswith(f"lab {pool} of {begun.run_folder}: no state knows it")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import tarfile
 import time
@@ -15,7 +14,7 @@ import pytest
 
 from tests.lab.lab import PROJECT, LabStack
 from tests.libvirt.daemon import Daemon
-from tests.libvirt.guests import NOTHING, left_in
+from tests.libvirt.guests import NOTHING, forget, left_in
 from tests.libvirt.remote import Remote
 from tools.setup import kvm
 
@@ -58,16 +57,6 @@ def lab(daemon: Daemon, accelerator: str) -> Iterator[LabStack]:
     finally:
         inside(daemon, stack, "python3", "-m", "tools.setup", "destroy", stack.name)
         inside(daemon, stack, "pulumi", "stack", "rm", "--yes", "--stack", stack.name)
-
-
-def forget(stack: LabStack) -> None:
-    """What a killed run of the tests left; its libvirtd went with it, so there is nothing to destroy."""
-    if (PROJECT / ".lab/state/.pulumi/stacks/litelab" / f"{stack.name}.json").exists():
-        stack.pulumi("cancel", "--yes", check=False)
-        stack.pulumi("stack", "rm", "--force", "--yes")
-    shutil.rmtree(stack.run_folder, ignore_errors=True)
-    for record in Path("/run/litelab-libvirt").glob(f"litelab-{stack.name}-*"):
-        record.unlink()
 
 
 def inside(daemon: Daemon | Remote, stack: LabStack, *words: str, timeout: float = ROUTINE_S) -> str:

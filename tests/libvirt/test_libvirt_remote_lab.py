@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.lab.lab import LabStack
-from tests.libvirt.guests import NOTHING, left_in
+from tests.libvirt.guests import NOTHING, forget, left_in
 from tests.libvirt.remote import MACHINE, Remote
-from tests.libvirt.test_libvirt_lab import LAB_S, ROUTINE_S, forget, inside
+from tests.libvirt.test_libvirt_lab import LAB_S, ROUTINE_S, inside
 from tools.setup import kvm
 from tools.setup.places import cache
 
