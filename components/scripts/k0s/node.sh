@@ -8,9 +8,14 @@ TOKEN=/etc/k0s/token
 
 state() { if [ -e "$RUNNING" ]; then echo joined; else echo new; fi; }
 
+# node_ready: what must be there before costs nothing to ask; k0s's kubectl is a large program to start.
 node_ready() {
   [ -e "$DATA/kubelet.conf" ] || {
     echo 'the kubelet has not been given its certificate yet'
+    return 1
+  }
+  compgen -G '/etc/cni/net.d/*.conf*' >/dev/null || {
+    echo 'its network has not been configured yet (/etc/cni/net.d is empty); kube-router does that'
     return 1
   }
   "$K0S" kubectl --kubeconfig="$DATA/kubelet.conf" wait --for=condition=Ready "node/$NODE" --timeout=10s

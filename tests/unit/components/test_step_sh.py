@@ -157,3 +157,15 @@ class TestProgram:
         assert "says it is v1.34.5, and the lab asks for v1.34.4" in done.stderr
         assert "set version: v1.34.5" in done.stderr
         assert not (tmp_path / "there").exists()
+
+    def test_what_has_been_put_is_put_again_for_another_list_alone(self, tmp_path: Path) -> None:
+        (tmp_path / "files").mkdir()
+        (tmp_path / "files" / "tool").write_bytes(b"#!/bin/sh\n")
+        script = (
+            f"BASE={tmp_path} RUNNING={tmp_path}/running; version_of() {{ echo asked >&2; echo v1.34.4; }}; put_images() {{ echo images; }}; "
+            'list() { printf "version v1.34.4\\n%s" "$1" >"$BASE/list"; }; put() { put_staged tool "$BASE/there"; }; '
+            'list ""; put; put; echo again; list "image a 1"; put; echo running; list ""; touch "$RUNNING"; put; echo gone; rm "$BASE/there"; put'
+        )
+        done = on_host(script)
+        assert done.stdout.split() == ["images", "again", "images", "running", "images", "gone", "images"], done.stderr
+        assert done.stderr == "asked\nasked\n"
