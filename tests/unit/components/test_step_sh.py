@@ -160,9 +160,9 @@ class TestProgram:
 
     def test_what_has_been_put_is_put_again_for_another_list_alone(self, tmp_path: Path) -> None:
         (tmp_path / "files").mkdir()
-        (tmp_path / "files" / "tool").write_bytes(b"#!/bin/sh\n")
+        (tmp_path / "files" / "tool").write_bytes(self.elf(62))
         script = (
-            f"BASE={tmp_path} RUNNING={tmp_path}/running; version_of() {{ echo asked >&2; echo v1.34.4; }}; put_images() {{ echo images; }}; "
+            f"BASE={tmp_path} RUNNING={tmp_path}/running; version_of() {{ echo asked >&2; echo v1.34.4; }}; put_images() {{ echo images; }}; uname() {{ echo x86_64; }}; "
             'list() { printf "version v1.34.4\\n%s" "$1" >"$BASE/list"; }; put() { put_staged tool "$BASE/there"; }; '
             'list ""; put; put; echo again; list "image a 1"; put; echo running; list ""; touch "$RUNNING"; put; echo gone; rm "$BASE/there"; put'
         )
