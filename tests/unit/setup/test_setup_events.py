@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from tools.setup import events
+from tools.setup.places import PROJECT
 
 RESOURCE = {"urn": "urn:host-1", "op": "create", "new": {"outputs": {"stdout": "canary"}}}
 SAID = [
@@ -43,6 +44,34 @@ def test_outcomes_and_errors_are_kept_and_nothing_else(tmp_path: Path) -> None:
     ]
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert not Path(flag[1]).exists()
+
+
+# As a Pulumi that outlives what started it: it holds both ends, so nothing tells it that nobody reads.
+OUTLIVES = """
+import os, sys
+from pathlib import Path
+from tools.setup import events
+from tools.setup.places import PROJECT
+with events.recorded(Path(sys.argv[1])) as (flag, _):
+    if os.fork():
+        os._exit(9)
+    log = os.open(flag[1], os.O_RDWR)
+    os.closerange(3, log)
+    for number in range(5000):
+        os.write(log, (sys.argv[2] + "\\n").encode())
+    print(flag[1], flush=True)
+    os._exit(0)
+"""
+
+
+def test_a_pulumi_that_outlives_make_is_read_to_its_end(tmp_path: Path) -> None:
+    kept = tmp_path / "my.jsonl"
+    # Its output ends with the last of the processes that have it.
+    words = [sys.executable, "-c", OUTLIVES, str(kept), json.dumps(SAID[1])]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, cwd=PROJECT, check=False)
+    assert done.returncode == 9
+    assert len(kept.read_text().splitlines()) == 5000
+    assert not Path(done.stdout.strip()).parent.exists()
 
 
 def test_the_next_run_begins_anew(tmp_path: Path) -> None:
