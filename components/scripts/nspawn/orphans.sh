@@ -28,13 +28,10 @@ lab_ids() {
   } | sort -u
 }
 
-run_of() { # run_of LAB_ID: its run folder, from the machine's list or from a mount
-  if [ -r "$REGISTRY/labs/$1/run" ]; then
-    cat "$REGISTRY/labs/$1/run"
-  else
+run_of() { # run_of LAB_ID: its run folder, from the machine's list, which another lab may leave meanwhile, or from a mount
+  cat "$REGISTRY/labs/$1/run" 2>/dev/null ||
     awk -v s="litelab-$1" '{ for (i = 7; i < NF; i++) if ($i == "-") { if ($(i + 2) == s) print $5; break } }' /proc/self/mountinfo |
-      sed -n 's|/hosts/[^/]*/root$||p' | head -n 1
-  fi
+    sed -n 's|/hosts/[^/]*/root$||p' | head -n 1
 }
 
 known() { # known RUN: its Pulumi state has nspawn hosts, or is being changed
@@ -58,6 +55,8 @@ while read -r id; do
   run=$(run_of "$id")
   [ -z "$OF" ] || [ "$run" = "$OF" ] || continue
   ! known "$run" || continue
+  # Of one that has gone in the meantime there is nothing to say.
+  lab_ids | grep -xF -e "$id" >/dev/null || continue
   hosts=$(hosts_of "$id" "$run" | tr '\n' ' ')
   if [ "$REMOVE" = false ]; then
     echo "lab $id: ${hosts:-no hosts }of ${run:-a folder that is gone}; no state knows it"
