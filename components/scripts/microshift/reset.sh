@@ -32,6 +32,7 @@ if [ -e "$BROUGHT" ] || [ -e "$BROUGHT.before" ]; then
     rm -rf /etc/crio /run/crio /run/containers /var/lib/crio /var/lib/cni/{networks,results} /var/log/{pods,containers,crio}
     # What CRI-O and mounts of pods made, unless somebody else keeps something there.
     rmdir /var/lib/{containers,kubelet,cni} /usr/share/containers/{oci/hooks.d,oci,} /lib/modules 2>/dev/null || true
+    find /usr/libexec/kubernetes -depth -type d -empty -delete 2>/dev/null || true
   fi
 fi
 rmdir /etc/containers/{registries.conf.d,} /etc/cni/{net.d,} 2>/dev/null || true
