@@ -24,7 +24,7 @@ part 'distributions' pytest -m 'lab and not slow' tests/lab/test_k0s.py tests/la
 part 'faults' pytest -m 'faults and not slow' tests/faults/test_state.py tests/faults/test_signals.py
 if why=$(python3 -m tests.libvirt.ground); then
   part 'set-up of virtual machines' make --no-print-directory setup STACK=libvirt-lab
-  part 'virtual machines' pytest tests/libvirt/test_libvirt_graph.py tests/libvirt/test_libvirt_kvm.py tests/libvirt/test_libvirt_guests.py
+  part 'virtual machines' pytest tests/libvirt/test_libvirt_graph.py tests/libvirt/test_libvirt_previews.py tests/libvirt/test_libvirt_kvm.py tests/libvirt/test_libvirt_guests.py
 elif [ -n "$why" ]; then
   times+="     0 s  virtual machines: skipped, $why"$'\n'
 else

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import tarfile
 import time
 from collections.abc import Iterator
@@ -14,12 +13,10 @@ import pytest
 
 from tests.lab.lab import PROJECT, LabStack
 from tests.libvirt.daemon import Daemon
-from tests.libvirt.guests import NOTHING, forget, left_in
-from tests.libvirt.remote import Remote
+from tests.libvirt.guests import NOTHING, left_in
+from tests.libvirt.labs import LAB_S, ROUTINE_S, inside, standing
 from tools.setup import kvm
 
-LAB_S = 3000
-ROUTINE_S = 300
 NODES = ("host-1", "host-2", "host-3")
 WORKERS = NODES[1:]
 
@@ -38,34 +35,15 @@ def lab(daemon: Daemon, accelerator: str) -> Iterator[LabStack]:
         "lv-lab",
         {
             "hosts.accelerator": accelerator,
-            "hosts.uri": daemon.uri,
-            "hosts.storage": str(daemon.images),
             "hosts.memoryMib": "1792",
             "hosts.diskGib": "6",
             "repeats": "1",
             "workloads[0]": "pods-8",
         },
+        lab="libvirt-lab",
     )
-    forget(stack)
-    inside(daemon, stack, "pulumi", "stack", "select", "--create", stack.name, "--non-interactive")
-    words = [w for key, value in stack.settings.items() for w in ("--plaintext", f"litelab:{key}={value}")]
-    config = ["--path", "--stack", stack.name, "--plaintext", "litelab:lab=libvirt-lab", *words]
-    inside(daemon, stack, "pulumi", "config", "set-all", *config)
-    try:
-        inside(daemon, stack, "python3", "-m", "tools.setup", "lab", stack.name, timeout=LAB_S)
-        yield stack
-    finally:
-        inside(daemon, stack, "python3", "-m", "tools.setup", "destroy", stack.name)
-        inside(daemon, stack, "pulumi", "stack", "rm", "--yes", "--stack", stack.name)
-
-
-def inside(daemon: Daemon | Remote, stack: LabStack, *words: str, timeout: float = ROUTINE_S) -> str:
-    """What a program prints in the daemon's network namespace."""
-    done = daemon.run(
-        list(words), cwd=PROJECT, env=stack.env, capture_output=True, timeout=timeout, stdin=subprocess.DEVNULL
-    )
-    assert done.returncode == 0, f"{words}:\n{done.stdout[-5000:]}\n{done.stderr[-5000:]}"
-    return done.stdout
+    with standing(daemon, stack) as lab:
+        yield lab
 
 
 def kubectl(daemon: Daemon, stack: LabStack, *words: str) -> Any:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.lab.lab import LabStack
-from tests.libvirt.guests import NOTHING, forget, left_in
+from tests.libvirt.guests import NOTHING, left_in
+from tests.libvirt.labs import LAB_S, ROUTINE_S, inside, standing
 from tests.libvirt.remote import MACHINE, Remote
-from tests.libvirt.test_libvirt_lab import LAB_S, ROUTINE_S, inside
 from tools.setup import kvm
 from tools.setup.places import cache
 
@@ -28,8 +28,6 @@ def lab(remote: Remote) -> Iterator[LabStack]:
         "lv-far",
         {
             "hosts.accelerator": "kvm" if kvm.starts_a_guest()[0] else "tcg",
-            "hosts.uri": remote.uri,
-            "hosts.storage": str(remote.images),
             "hosts.memoryMib": "1792",
             "hosts.diskGib": "6",
             "workers": "0",
@@ -37,19 +35,11 @@ def lab(remote: Remote) -> Iterator[LabStack]:
             "repeats": "1",
             "workloads[0]": "pods-8",
         },
+        lab="libvirt-lab",
     )
     stack.env.pop("SSH_AUTH_SOCK", None)
-    forget(stack)
-    inside(remote, stack, "pulumi", "stack", "select", "--create", stack.name, "--non-interactive")
-    words = [w for key, value in stack.settings.items() for w in ("--plaintext", f"litelab:{key}={value}")]
-    config = ["--path", "--stack", stack.name, "--plaintext", "litelab:lab=libvirt-lab", *words]
-    inside(remote, stack, "pulumi", "config", "set-all", *config)
-    try:
-        inside(remote, stack, "python3", "-m", "tools.setup", "lab", stack.name, timeout=LAB_S)
-        yield stack
-    finally:
-        inside(remote, stack, "python3", "-m", "tools.setup", "destroy", stack.name)
-        inside(remote, stack, "pulumi", "stack", "rm", "--yes", "--stack", stack.name)
+    with standing(remote, stack) as lab:
+        yield lab
 
 
 def shut(lab: LabStack) -> dict[str, int]:
