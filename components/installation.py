@@ -187,7 +187,7 @@ class InstalledCluster(pulumi.ComponentResource):
             "upgrade.sh",
             environment={
                 "HOSTS": " ".join(h.name for h in [*self._controllers, *self._workers]),
-                "NODES": " ".join(self.nodes),
+                "NODES": " ".join(h.name for h in hosts if self._runs_pods(h) == "true"),
                 "FIRST": first.name,
             },
             stdin=self._input(None),

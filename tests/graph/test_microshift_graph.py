@@ -53,6 +53,15 @@ class TestTopology:
         assert graph.lab.cluster_summary["nodes"] == ["host-1", "host-2", "host-3"]
         assert "join-host-2" not in graph.after("join-host-3")
 
+    def test_every_host_of_a_fleet_runs_pods_and_is_given_images(self, lab: Declare) -> None:
+        printed = dict.fromkeys(("verify", "join-host-2", "join-host-3"), one("a"))
+        steps = lab({**MICROSHIFT, "topology": "fleet"}, identities=printed).commands
+        told = {n: c.plain["environment"]["RUNS_PODS"] for n, c in steps.items() if n.startswith(("stage-", "join-"))}
+        assert told == dict.fromkeys(
+            ("stage-host-1", "stage-host-2", "stage-host-3", "join-host-2", "join-host-3"), "true"
+        )
+        assert steps["upgrade"].plain["environment"]["NODES"] == "host-1 host-2 host-3"
+
     def test_of_a_fleet_one_host_made_anew_leaves_the_others_their_clusters(self, lab: Declare) -> None:
         printed = dict.fromkeys(("verify", "join-host-2", "join-host-3"), one("a"))
         before, after = (

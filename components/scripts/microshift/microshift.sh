@@ -200,6 +200,7 @@ short_names() {
 images_in() {
   local tar last
   for tar in "$BASE"/images/*.tar; do
+    [ -e "$tar" ] || continue
     if command -v skopeo >/dev/null; then
       last=$(timeout -k 5 120 skopeo copy -q "$(image_form "$tar"):$tar" "containers-storage:$(image_name "$tar")" 2>&1) || die "skopeo refused the image $(basename "$tar"): $(one_line "$last")."
     elif command -v podman >/dev/null; then
