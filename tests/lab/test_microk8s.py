@@ -16,7 +16,11 @@ from tests.doubles.hostimage import double_cache
 from tests.lab import distributions as common
 from tests.lab.lab import LabStack, environment
 
-pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="nspawn hosts are made by root")]
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.timeout(2400),
+    pytest.mark.skipif(os.geteuid() != 0, reason="nspawn hosts are made by root"),
+]
 
 STORE = """microk8s 1.34/stable v1.34.4 8511
 microk8s 1.34/candidate v1.34.5 8600

@@ -16,7 +16,11 @@ from tests.lab import microshift
 from tests.lab.lab import LabStack
 from tests.lab.microshift import Release, Vendor
 
-pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="nspawn hosts are made by root")]
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.timeout(2400),
+    pytest.mark.skipif(os.geteuid() != 0, reason="nspawn hosts are made by root"),
+]
 
 
 @pytest.fixture(scope="module")

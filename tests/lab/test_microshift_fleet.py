@@ -14,6 +14,7 @@ from tests.lab.lab import LabStack
 pytestmark = [
     pytest.mark.lab,
     pytest.mark.slow,
+    pytest.mark.timeout(2400),
     pytest.mark.skipif(os.geteuid() != 0, reason="nspawn hosts are made by root"),
 ]
 
