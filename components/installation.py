@@ -251,7 +251,12 @@ class InstalledCluster(pulumi.ComponentResource):
             self._scripts,
             "stage.sh",
             arguments=[host.name],
-            environment={"PREPARE_S": str(self._traits.prepare_s), "RUNS_PODS": self._runs_pods(host)},
+            environment={
+                "PREPARE_S": str(self._traits.prepare_s),
+                "RUNS_PODS": self._runs_pods(host),
+                # Every other host's next step waits for its API.
+                "GOES_FIRST": str(host is self._controllers[0]).lower(),
+            },
             stdin="".join(f"{key}={value}\n" for key, value in self._traits.prepare_values(self._args).items()),
             triggers=[host.identity, *self._of_cluster],
             opts=self._after(*before, host=host),

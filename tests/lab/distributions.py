@@ -9,6 +9,8 @@ from typing import Any
 from tests.lab.lab import LabStack, wait_for
 
 HOSTS = ("host-1", "host-2", "host-3")
+BOTH = ("pods-8", "deployments-40")
+"""What every distribution's lab measures."""
 COMMON = {
     "hosts.kind": "nspawn",
     "hosts.internet": "false",

@@ -62,11 +62,6 @@ def vendor(folder: Path) -> Vendor:
     return Vendor(releases[0], releases[1], None, is_double=True)
 
 
-def workloads(vendor: Vendor) -> list[str]:
-    """What is measured: of the double, what is over soon."""
-    return ["pods-8"] if vendor.is_double else ["pods-8", "deployments-40"]
-
-
 def stack(name: str, vendor: Vendor, cache: Path, **settings: str) -> LabStack:
     """A lab of three hosts with the vendor's first release."""
     env = environment()
@@ -75,7 +70,7 @@ def stack(name: str, vendor: Vendor, cache: Path, **settings: str) -> LabStack:
         env["LITELAB_CACHE"] = str(cache)
     settings = {
         **common.COMMON,
-        "workloads": json.dumps(workloads(vendor)),
+        "workloads": json.dumps(common.BOTH),
         "package": "deb",
         "version": vendor.first.version,
         "artifacts.debs": str(vendor.first.folder),

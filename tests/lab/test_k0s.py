@@ -37,7 +37,7 @@ def vendor(tmp_path_factory: pytest.TempPathFactory) -> Vendor:
 @pytest.fixture(scope="module")
 def lab(vendor: Vendor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabStack]:
     """One controller without kubelet, two workers."""
-    lab = lab_of(vendor, "test-k0s", tmp_path_factory.mktemp("cache"), workloads="[pods-8, deployments-40]")
+    lab = lab_of(vendor, "test-k0s", tmp_path_factory.mktemp("cache"), workloads=json.dumps(common.BOTH))
     with lab.standing(common.UP_S):
         yield lab
 
@@ -48,7 +48,7 @@ class TestInstalled:
         assert lab.ssh("host-1", "pgrep -x kubelet", check=False).returncode == 1
 
     def test_what_was_measured_came_up(self, lab: LabStack) -> None:
-        common.measured(lab, "pods-8", "deployments-40")
+        common.measured(lab, *common.BOTH)
 
     def test_logs_come_through_though_the_controller_is_no_node(self, lab: LabStack) -> None:
         assert "CoreDNS" in lab.kubectl("-n", "kube-system", "logs", "deploy/coredns").stdout

@@ -6,6 +6,7 @@ Without more it runs against the double (``tests/doubles/k3s``). With ``LITELAB_
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ def vendor(tmp_path_factory: pytest.TempPathFactory) -> Vendor:
 @pytest.fixture(scope="module")
 def lab(vendor: Vendor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabStack]:
     """One server, two agents, without any way out."""
-    lab = lab_of(vendor, "test-k3s", tmp_path_factory.mktemp("cache"), workloads="[pods-8]")
+    lab = lab_of(vendor, "test-k3s", tmp_path_factory.mktemp("cache"), workloads=json.dumps(common.BOTH))
     with lab.standing(common.UP_S):
         yield lab
 
@@ -42,7 +43,7 @@ class TestInstalled:
         assert common.taints(lab) == {"host-1": ["node-role.kubernetes.io/control-plane"], "host-2": [], "host-3": []}
 
     def test_what_was_measured_came_up(self, lab: LabStack) -> None:
-        common.measured(lab, "pods-8")
+        common.measured(lab, *common.BOTH)
 
     def test_the_kubeconfig_has_a_context_named_as_the_server(self, lab: LabStack) -> None:
         assert lab.kubectl("--context", "host-1", "get", "--raw", "/readyz").stdout == "ok"

@@ -5,6 +5,7 @@ The short version (``-m 'lab and not slow'``) is a lab that is installed, joined
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -35,7 +36,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabStack]:
     cache = double_cache(
         Path(env["LITELAB_CACHE"]), tmp_path_factory.mktemp("cache"), "microk8s", store=STORE, releases=("v1.34.5",)
     )
-    lab = LabStack("test-microk8s", common.COMMON, {**env, "LITELAB_CACHE": str(cache)}, "microk8s-lab")
+    settings = {**common.COMMON, "workloads": json.dumps(common.BOTH)}
+    lab = LabStack("test-microk8s", settings, {**env, "LITELAB_CACHE": str(cache)}, "microk8s-lab")
     with lab.standing(common.UP_S):
         yield lab
 
@@ -49,7 +51,7 @@ class TestInstalled:
         }
 
     def test_what_was_measured_came_up(self, lab: LabStack) -> None:
-        common.measured(lab, "pods-8")
+        common.measured(lab, *common.BOTH)
 
     def test_hosts_joined_one_after_another(self, lab: LabStack) -> None:
         made = {n["metadata"]["name"]: n["metadata"]["creationTimestamp"] for n in lab.get("nodes")["items"]}

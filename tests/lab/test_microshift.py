@@ -46,8 +46,8 @@ class TestInstalled:
         wrote = lab.ssh("host-1", f"cat /var/lib/microshift/resources/kubeadmin/{address}/kubeconfig").stdout
         assert lab.outputs(secrets=True)["kubeconfig"].strip() == wrote.strip()
 
-    def test_what_was_measured_came_up(self, lab: LabStack, vendor: Vendor) -> None:
-        common.measured(lab, *microshift.workloads(vendor))
+    def test_what_was_measured_came_up(self, lab: LabStack) -> None:
+        common.measured(lab, *common.BOTH)
 
     def test_a_pod_asks_the_clusters_dns(self, lab: LabStack) -> None:
         common.start_pod(lab, "asks")

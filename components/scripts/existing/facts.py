@@ -19,9 +19,10 @@ import shlex
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -246,17 +247,12 @@ def run(name: str, command: str, where: Mapping[str, str], stdin: str = "") -> s
 
 
 def ask(name: str, where: Mapping[str, str], own: str) -> Facts:
-    """Reach the host, become root there, and read what it is.
+    """Reach the host, become root there, and read what it is, all in one login.
 
     Raises:
         RefusedError: it can't be reached, or root can't be had.
     """
-    run(name, "true", where)
     sudo = "" if where["user"] == "root" else "sudo -n "
-    try:
-        run(name, f"{sudo}true", where)
-    except RefusedError:
-        raise RefusedError(NO_SUDO.format(**where)) from None
     process = subprocess.Popen(
         [*ssh(name), f"{sudo}timeout {ANSWER_LIMIT_S:.0f} bash -s {shlex.quote(own)}"],
         stdin=subprocess.PIPE,
@@ -267,14 +263,33 @@ def ask(name: str, where: Mapping[str, str], own: str) -> Facts:
     assert process.stdin
     assert process.stdout
     assert process.stderr
-    process.stdin.write((HERE / "probe.sh").read_text(encoding="utf-8"))
-    process.stdin.close()
+    limit = threading.Timer(ANSWER_LIMIT_S + 5, process.kill)
+    limit.start()
+    with suppress(BrokenPipeError):
+        process.stdin.write((HERE / "probe.sh").read_text(encoding="utf-8"))
+        process.stdin.close()
     facts = parse((line, time.time()) for line in process.stdout)
     said = process.stderr.read()
-    if process.wait() != 0 or "machineId" not in facts.values:
+    code = process.wait()
+    limit.cancel()
+    if code != 0 or "machineId" not in facts.values:
+        find_hindrance(name, where, sudo)
         msg = f"it could not be asked what it is: {explain(said, where)}"
         raise RefusedError(msg)
     return facts
+
+
+def find_hindrance(name: str, where: Mapping[str, str], sudo: str) -> None:
+    """Why a host could not be asked, step by step.
+
+    Raises:
+        RefusedError: it can't be reached, or root can't be had.
+    """
+    run(name, "true", where)
+    try:
+        run(name, f"{sudo}true", where)
+    except RefusedError:
+        raise RefusedError(NO_SUDO.format(**where)) from None
 
 
 def key_behind_certificate(name: str, where: Mapping[str, str]) -> str:

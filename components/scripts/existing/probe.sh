@@ -5,9 +5,14 @@ set -uo pipefail
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 own=$1
 
-fact() { printf '%s=%s\n' "$1" "$(printf '%s' "$2" | tr -s '\n\t ' '   ' | cut -c1-300)"; }
+fact() {
+  local words text
+  read -rd '' -a words <<<"$2" || true
+  text=${words[*]}
+  printf '%s=%s\n' "$1" "${text:0:300}"
+}
 holds() { [ -d "$1" ] && [ -n "$(ls -A "$1" 2>/dev/null)" ]; }
-has_unit() { systemctl list-unit-files --no-legend "$1" 2>/dev/null | grep -q .; }
+has_unit() { [[ $'\n'$units == *$'\n'"$1 "* ]]; }
 
 fact hostname "$(uname -n)"
 fact os "$(. /etc/os-release 2>/dev/null && echo "${PRETTY_NAME:-}")"
@@ -52,6 +57,8 @@ if [ "$(cat /var/lib/litelab/lab 2>/dev/null)" != "$own" ]; then
   if holds /opt/litelab; then
     fact carries "what another lab left|for r in /opt/litelab/*/scripts/reset.sh; do \$r; done; rm -rf /opt/litelab /var/lib/litelab"
   fi
+  # At once: each call reads all that there are.
+  units=$(systemctl list-unit-files --no-legend {docker,crio,containerd,kubelet,kube-proxy,etcd,flanneld}.service 2>/dev/null)
   for unit in docker crio containerd; do
     if has_unit "$unit.service"; then fact carries "the container runtime $unit|systemctl disable --now $unit, and remove its package"; fi
   done

@@ -13,20 +13,17 @@ kubectl() { "$K0S" kubectl --kubeconfig="$DATA/pki/admin.conf" "$@"; }
 
 version_of() { "$1" version 2>&1 | head -n 1; }
 
-# put_images: tars that k0s's workers import when they start, and when one is new. A controller without kubelet has no use for them.
+# put_images: tars that k0s's workers import when they start, and when one is new; by links, for copies of hundreds of megabytes
+# would keep the disk busy while k0s starts. A controller without kubelet has no use for them.
 put_images() {
   mkdir -p "$DATA/images"
-  local image kept
-  for kept in "$DATA"/images/litelab-*; do
-    [ -e "$BASE/images/${kept##*/litelab-}" ] || rm -f "$kept"
-  done
+  local image link
+  for link in "$DATA"/images/litelab-*; do [ -e "$link" ] || rm -f "$link"; done
   for image in "$BASE"/images/*.tar; do
     [ -e "$image" ] || continue
-    # By a rename, for a half-written one would be imported.
-    [ -e "$DATA/images/litelab-$(basename "$image")" ] || {
-      place "$image" "$DATA/images/.new"
-      mv "$DATA/images/.new" "$DATA/images/litelab-$(basename "$image")"
-    }
+    link=$DATA/images/litelab-$(basename "$image")
+    # Another file of that name is seen by a new link alone.
+    if [ ! -L "$link" ] || [ "$(stat -c %Z "$image")" -gt "$(stat -c %Z "$link")" ]; then ln -sfn "$image" "$link"; fi
   done
 }
 

@@ -21,22 +21,12 @@ node_ready() {
   "$K0S" kubectl --kubeconfig="$DATA/kubelet.conf" wait --for=condition=Ready "node/$NODE" --timeout=10s
 }
 
-# certificate_given: the kubelet's own, within seconds as a rule.
-certificate_given() {
-  local deadline=$((SECONDS + 10))
-  until [ -e "$DATA/kubelet.conf" ]; do
-    [ "$SECONDS" -lt "$deadline" ] || return 1
-    sleep 0.2
-  done
-}
-
 # try_token: k0s itself repeats a refused one for minutes without a word.
 try_token() {
   local said config=/run/litelab/k0s-join.kubeconfig
   (umask 077 && base64 -d <"$TOKEN" | gunzip >"$config") || die "what was given as a token is none. Run the same command again; it makes a new one."
   said=$("$K0S" kubectl --kubeconfig="$config" --request-timeout=20s get --raw /version 2>&1) || {
     rm -f "$config"
-    systemctl stop k0sworker
     die "the first controller does not take the token for this host: $(one_line "$said"). One ends within the hour, and when it is invalidated; the clocks of both hosts must agree. Run the same command again; it makes a new one."
   }
   rm -f "$config"
@@ -54,10 +44,10 @@ create() {
   [ "$token" = none ] || (umask 077 && printf '%s\n' "$token" >"$TOKEN")
   configure_containerd
   if [ "${ROLE:?}" = worker ]; then
+    [ "$token" = none ] || try_token
     mapfile -t flags < <(worker_flags)
     install_unit worker "--token-file=$TOKEN" "${flags[@]}"
     start_unit k0sworker 60
-    [ "$token" = none ] || certificate_given || try_token
     wait_for "the node to be Ready" 240 k0sworker node_ready
   else
     reach "the first controller's join API" "$first" 9443 60

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # stage.sh create|delete HOST, on the operator's machine: a distribution's files, images and scripts to a host, which is made
-# ready for it. What prepare.sh is told comes by standard input, PREPARE_S bounds it; RUNS_PODS: whether the host needs images. Files that
-# are there already are not copied again. At the end the distribution is taken off a living host.
+# ready for it. What prepare.sh is told comes by standard input, PREPARE_S bounds it; RUNS_PODS: whether the host needs images;
+# GOES_FIRST: whether others wait for it. Files that are there already are not copied again. At the end the distribution is taken
+# off a living host.
 # stage.sh files HOST: files and images alone; the host's list comes by standard input.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=operator.sh
@@ -41,6 +42,8 @@ files() {
 
 create() {
   local told there
+  # Where copying keeps the processors busy, what all others wait for is not to wait for them.
+  [ "${GOES_FIRST:-true}" = true ] || renice -n 15 -p $$ >/dev/null
   told=$(cat)
   there=$(scripts </dev/null)
   files "$there" </dev/null
