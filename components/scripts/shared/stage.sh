@@ -43,7 +43,7 @@ files() {
 create() {
   local told there
   # Where copying keeps the processors busy, what all others wait for is not to wait for them.
-  [ "${GOES_FIRST:-true}" = true ] || renice -n 15 -p $$ >/dev/null
+  [ "${GOES_FIRST:-true}" = true ] || renice -n 5 -p $$ >/dev/null
   told=$(cat)
   there=$(scripts </dev/null)
   files "$there" </dev/null

@@ -62,12 +62,15 @@ $(journal "$1")"
 # wait_for WHAT SECONDS UNIT COMMAND...: polls until COMMAND succeeds; one that takes long is run less often, for what it takes is
 # missing where the waited-for starts.
 wait_for() {
-  local what=$1 limit=$(($2 * PATIENCE)) unit=$3 deadline last began pause
+  local what=$1 limit=$(($2 * PATIENCE)) unit=$3 deadline last began pause looked=-1
   shift 3
   deadline=$((SECONDS + limit))
   while began=${EPOCHREALTIME/[.,]/} && ! last=$("$@" 2>&1); do
     # One that ends whenever it is started is given up by systemd: no time heals that.
-    ! systemctl is-failed "$unit" >/dev/null || limit="$((SECONDS - deadline + limit))" deadline=0
+    if [ "$looked" -ne "$SECONDS" ]; then
+      looked=$SECONDS
+      ! systemctl is-failed "$unit" >/dev/null || limit="$((SECONDS - deadline + limit))" deadline=0
+    fi
     [ "$SECONDS" -lt "$deadline" ] || die "waited $limit s for $what. Last state: $(printf '%s' "$last" | tail -n 3 | tr '\n' ' '). $unit is $(systemctl is-active "$unit"), and its journal ends:
 $(journal "$unit")
 Look inside with 'make ssh HOST=$NODE'; run the same command again to go on."
