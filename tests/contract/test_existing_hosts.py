@@ -12,6 +12,7 @@ import pytest
 from components.steps import SCRIPTS
 from tests.contract.cases import existing_hosts, existing_traces, inventory
 from tests.contract.hostsonly import HostsStack
+from tests.lab.lab import wait_for
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
@@ -146,16 +147,22 @@ class TestKilledUp:
         assert not (stack.run_folder / "ssh_config").exists()
 
 
+def change_sshd(ground: HostsStack, how: str) -> None:
+    """Another configuration of the first host's sshd, which takes no connection for a moment then."""
+    ground.by_root("host-1", f"{how}; systemctl reload ssh")
+    wait_for("sshd to be back", 30, lambda: ground.ssh("host-1", "true", check=False).returncode == 0)
+
+
 class TestHostsOutOfReach:
     def test_destroy_keeps_what_it_knows_and_ends_when_they_are_back(
         self, ground: HostsStack, stack: HostsStack
     ) -> None:
         stack.up()
         try:
-            ground.by_root("host-1", "echo 'DenyUsers op' >>/etc/ssh/sshd_config; systemctl reload ssh")
+            change_sshd(ground, "echo 'DenyUsers op' >>/etc/ssh/sshd_config")
             shown = stack.destroy(check=False)
         finally:
-            ground.by_root("host-1", "sed -i /^DenyUsers/d /etc/ssh/sshd_config; systemctl reload ssh")
+            change_sshd(ground, "sed -i /^DenyUsers/d /etc/ssh/sshd_config")
         assert shown.returncode != 0
         assert "host-3 (" in shown.stdout
         assert "run 'make destroy STACK=contract-living' again then" in shown.stdout
