@@ -29,6 +29,10 @@ AUTHORITY = "@cert-authority"
 KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 
 
+Login = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,63}$", examples=["ubuntu"])]
+"""Who logs in, as the host knows the name: also ``first.last``, or ``user@corp.example`` of a directory."""
+
+
 class Address(NamedTuple):
     """Where ssh reaches a host."""
 
@@ -67,9 +71,7 @@ class ExistingSettings(HostSettings):
     addresses: tuple[str, ...] = Field(
         description="The hosts, controllers first: IPv4 address or name, and :port unless it is 22"
     )
-    user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$", examples=["ubuntu"])] = Field(
-        "root", description="Who logs in: root, or a user who may use sudo without a password"
-    )
+    user: Login = Field("root", description="Who logs in: root, or a user who may use sudo without a password")
     key: str = Field(description="Path of the private key on this machine, from / or ~")
     host_keys: tuple[str, ...] = Field(
         description="Lines of known_hosts: a key of each host, or @cert-authority lines that cover them"

@@ -75,9 +75,18 @@ class TestSettings:
     def test_one_host_can_not_have_two_places(self) -> None:
         assert "192.0.2.11:22 is there twice" in refusal(addresses=["192.0.2.11", "192.0.2.12", "192.0.2.11:22"])
 
-    @pytest.mark.parametrize("user", ["", "Root", "a b", "-x", "$(id)", "x" * 33])
+    @pytest.mark.parametrize("user", ["", "a b", "-x", "@x", ".x", "$(id)", "a;b", "a\nb", "CORP\\op", "x" * 65])
     def test_a_user_is_a_name(self, user: str) -> None:
         assert "hosts.user: " in refusal(user=user)
+
+    @pytest.mark.parametrize(
+        "user",
+        ["root", "ubuntu", "first.last", "First.Last", "user@corp.example", "corp+user", "a_b-c", "42nd", "x" * 64],
+    )
+    def test_logins_of_directories_are_taken(self, user: str) -> None:
+        hosts = parse({"hosts": {**HOSTS, "user": user}}, "x").hosts
+        assert isinstance(hosts, ExistingSettings)
+        assert hosts.user == user
 
     @pytest.mark.parametrize("path", ["key", "../key", "~other/key", "/tmp/a b", "/tmp/$(id)", "/tmp/a\nb"])
     def test_a_key_is_a_plain_path(self, path: str) -> None:
