@@ -23,6 +23,7 @@ echo "os=$(. /etc/os-release 2>/dev/null; echo "$PRETTY_NAME")"
 echo "cpu_model=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1)"
 echo "cpus=$(grep -c ^processor /proc/cpuinfo)"
 echo "memory_kib=$(sed -n 's/^MemTotal: *\\([0-9]*\\).*/\\1/p' /proc/meminfo)"
+echo "swap_kib=$(awk 'NR > 1 { kib += $3 } END { print kib + 0 }' /proc/swaps)"
 echo "virtualization=$(systemd-detect-virt 2>/dev/null)"
 echo "load=$(cut -d ' ' -f 1 /proc/loadavg)"
 echo "stat=$(head -n 1 /proc/stat)"
@@ -44,6 +45,9 @@ class HostProbe(BaseModel):
     cpu_model: str = ""
     cpus: int = 0
     memory_kib: int = 0
+    swap_kib: Annotated[
+        int | None, Field(description="Swap of the host's kernel; of the whole machine where a host is a container.")
+    ] = None
     virtualization: str = ""
     load_average_1min: float | None = None
     clock_offset_ms: Annotated[float | None, Field(description="Host's clock - client's clock, before the run.")] = None
@@ -133,6 +137,7 @@ async def _ask(host: LabHost) -> HostProbe:
         cpu_model=facts["cpu_model"],
         cpus=int(facts["cpus"]),
         memory_kib=int(facts["memory_kib"]),
+        swap_kib=int(facts["swap_kib"]),
         virtualization=facts["virtualization"],
         load_average_1min=float(facts["load"]),
         clock_offset_ms=round(offset_ms, 3),

@@ -20,6 +20,20 @@ class Machine:
     is_root: bool
 
 
+def swap_mib(swaps: str) -> int:
+    """Size of all swap that is on, from the text of ``/proc/swaps``."""
+    rows = (line.split() for line in swaps.splitlines()[1:])
+    # A file's name may hold a blank, which the kernel writes as \\040; size is the third column.
+    return sum(int(row[2]) for row in rows if len(row) >= 3 and row[2].isdigit()) // 1024
+
+
+def can_forbid_swap(cgroups: Path = Path("/sys/fs/cgroup")) -> bool:
+    """Whether the kernel counts swap by cgroup, so that hosts can be kept from it."""
+    if (cgroups / "cgroup.controllers").exists():
+        return any(cgroups.glob("*/memory.swap.max"))
+    return any((cgroups / "memory" / name).exists() for name in ("memory.memsw.limit_in_bytes", "memory.swappiness"))
+
+
 def this_machine(folder: Path) -> Machine:
     """Look at the machine; ``folder`` is on the disk that hosts will use."""
     page = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components import machine
 from tools.setup import debian, gobuild, kvm, packages, places
 from tools.setup.errors import SetupError
 
@@ -100,6 +101,18 @@ def _memory() -> Finding:
         "the default lab",
         "smaller hosts: set hosts.memoryMib in stacks/upstream-lab.yaml",
     )
+
+
+def swap(mib: int, can_forbid: bool) -> Finding:
+    """Swap hinders no lab; results name it, because a machine that swaps measures its disk."""
+    if mib == 0:
+        return Finding("swap", True, False, "off")
+    hosts = "nspawn hosts are kept from it" if can_forbid else "this kernel can't keep nspawn hosts from it"
+    return Finding("swap", True, False, f"on, {mib} MiB: labs run; {hosts}, and results name it")
+
+
+def _swap() -> Finding:
+    return swap(machine.swap_mib(Path("/proc/swaps").read_text(encoding="utf-8")), machine.can_forbid_swap())
 
 
 def _root() -> Finding:
@@ -328,6 +341,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     _architecture,
     _root,
     _memory,
+    _swap,
     _disk,
     _packages,
     _cgroups,

@@ -107,6 +107,16 @@ make_cgroups() { # v1, or v2 without systemd: made by hand; with systemd its own
     [ ! -e "$dir/memory.limit_in_bytes" ] || echo $((MEMORY_MIB * 1048576)) >"$dir/memory.limit_in_bytes"
     [ ! -e "$dir/cpu.max" ] || echo "$((CPUS * 100000)) 100000" >"$dir/cpu.max"
     [ ! -e "$dir/memory.max" ] || echo $((MEMORY_MIB * 1048576)) >"$dir/memory.max"
+    no_swap "$dir"
+  done
+}
+
+# no_swap CGROUP: its processes are not swapped, as far as the kernel allows that: figures would be those of the machine's disk.
+no_swap() {
+  local file value
+  for file in memory.swap.max=0 memory.memsw.limit_in_bytes=$((MEMORY_MIB * 1048576)) memory.swappiness=0; do
+    value=${file#*=} file=$1/${file%%=*}
+    [ ! -e "$file" ] || { echo "$value" >"$file"; } 2>/dev/null || true
   done
 }
 
@@ -127,7 +137,7 @@ start_machine() {
   export SYSTEMD_NSPAWN_API_VFS_WRITABLE=1 SYSTEMD_NSPAWN_LOCK=0
   if $BY_UNIT; then
     systemd-run --quiet --collect --unit="litelab-$LAB_ID-$NAME" --slice=litelab.slice -p Delegate=yes -p KillMode=mixed \
-      -p CPUQuota="$((CPUS * 100))%" -p MemoryMax="${MEMORY_MIB}M" -p TasksMax=infinity \
+      -p CPUQuota="$((CPUS * 100))%" -p MemoryMax="${MEMORY_MIB}M" -p MemorySwapMax=0 -p TasksMax=infinity \
       -p StandardOutput="append:$DIR/console.log" -p StandardError="append:$DIR/console.log" \
       -p RestartForceExitStatus=133 -p SuccessExitStatus=133 \
       -E SYSTEMD_NSPAWN_API_VFS_WRITABLE=1 -E SYSTEMD_NSPAWN_LOCK=0 systemd-nspawn "${options[@]}"
