@@ -55,6 +55,9 @@ root_files() {
   printf '%s\n' 'HostKey /etc/ssh/ssh_host_ed25519_key' 'PasswordAuthentication no' 'KbdInteractiveAuthentication no' \
     'PermitRootLogin prohibit-password' 'UsePAM no' 'UseDNS no' 'PrintMotd no' 'MaxStartups 100' 'MaxSessions 100' \
     'Subsystem sftp internal-sftp' >"$upper/etc/ssh/sshd_config"
+  # From 9.8 on sshd shuts out an address after a few connections without a login, and looking whether its port is open makes some.
+  # Older ones refuse the word; the program beside sshd came with it.
+  [ ! -e "$ROOT_IMAGE/usr/lib/openssh/sshd-session" ] || echo 'PerSourcePenalties no' >>"$upper/etc/ssh/sshd_config"
   read -r key <"$RUN/id_ed25519.pub"
   (umask 077 && printf '%s\n' "$key" >"$upper/root/.ssh/authorized_keys")
   printf '[Manager]\nDefaultTimeoutStopSec=10s\n' >"$upper/etc/systemd/system.conf.d/litelab.conf"
