@@ -60,13 +60,15 @@ root_files() {
   [ ! -e "$ROOT_IMAGE/usr/lib/openssh/sshd-session" ] || echo 'PerSourcePenalties no' >>"$upper/etc/ssh/sshd_config"
   read -r key <"$RUN/id_ed25519.pub"
   (umask 077 && printf '%s\n' "$key" >"$upper/root/.ssh/authorized_keys")
-  printf '[Manager]\nDefaultTimeoutStopSec=10s\n' >"$upper/etc/systemd/system.conf.d/litelab.conf"
+  printf '[Manager]\nDefaultTimeoutStopSec=10s\nDefaultTimeoutStartSec=%ss\n' $((90 * PATIENCE)) >"$upper/etc/systemd/system.conf.d/litelab.conf"
   printf '[Journal]\nStorage=volatile\nRuntimeMaxUse=64M\n' >"$upper/etc/systemd/journald.conf.d/litelab.conf"
   printf '%s\n' '[Unit]' 'Description=Prepare a container for kubelets: shared mounts, writable cgroups, caps as seen in /proc and /sys' \
     'DefaultDependencies=no' 'Before=sysinit.target' '[Service]' 'Type=oneshot' 'RemainAfterExit=yes' \
     'ExecStart=/usr/local/sbin/litelab-boot' >"$units/litelab-boot.service"
   ln -s ../litelab-boot.service "$units/sysinit.target.wants/"
   install -m 755 "$here/boot.sh" "$upper/usr/local/sbin/litelab-boot"
+  # Steps on the host wait as long as those here.
+  [ "$PATIENCE" -eq 1 ] || { mkdir -p "$upper/etc/litelab" && printf '%s\n' "$PATIENCE" >"$upper/etc/litelab/patience"; }
   # Masked: to systemd an empty file is what a link to /dev/null is.
   for n in systemd-networkd.service systemd-resolved.service systemd-timesyncd.service apt-daily.timer \
     apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer systemd-networkd-wait-online.service \
@@ -161,7 +163,8 @@ last_words() {
 }
 
 wait_for_ssh() {
-  local deadline=$((SECONDS + ${SSH_TIMEOUT_S:-60})) pid last=''
+  local limit=${SSH_TIMEOUT_S:-$((60 * PATIENCE))} deadline pid last=''
+  deadline=$((SECONDS + limit))
   pid=$(cat "$RECORD/$NAME.pid")
   # Waits without a fork: reading what nobody writes.
   exec 6<> <(:)
@@ -173,7 +176,7 @@ wait_for_ssh() {
     fi
     read -r -t 0.05 -u 6 || true
   done
-  die "host $NAME: waited ${SSH_TIMEOUT_S:-60} s for ssh at $PREFIX.$ADDRESS. Last answer: ${last:-no connection}. $(last_words)Run the same command again, and the host is made anew; on a machine that is very busy, SSH_TIMEOUT_S=300 before it waits longer."
+  die "host $NAME: waited $limit s for ssh at $PREFIX.$ADDRESS. Last answer: ${last:-no connection}. $(last_words)Run the same command again, and the host is made anew; on a machine that is very busy, SSH_TIMEOUT_S=300 before it waits longer."
 }
 
 create() {

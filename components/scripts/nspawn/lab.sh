@@ -9,6 +9,8 @@ RUN=${LITELAB_RUN:-$(cd "$here/.." && pwd -P)}
 STACK=${RUN##*/}
 # What must outlive the checkout: the machine's own list of labs. /run goes with a reboot, as the labs do.
 REGISTRY=/run/litelab
+# How many times longer than on hardware everything may take: a slow machine, such as an emulated one, says so in this file.
+PATIENCE=$(cat /etc/litelab/patience 2>/dev/null || echo 1)
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -25,7 +27,7 @@ need_root() {
 machine_lock() {
   mkdir -p "$REGISTRY/labs"
   exec 9>"$REGISTRY/lock"
-  flock -w 60 9 || die "another lab has held $REGISTRY/lock for 60 s; 'fuser $REGISTRY/lock' names the process."
+  flock -w $((60 * PATIENCE)) 9 || die "another lab has held $REGISTRY/lock for $((60 * PATIENCE)) s; 'fuser $REGISTRY/lock' names the process."
 }
 machine_unlock() { exec 9>&-; }
 
@@ -33,7 +35,8 @@ machine_unlock() { exec 9>&-; }
 host_lock() {
   mkdir -p "$RUN/hosts"
   exec 8>"$RUN/hosts/$1.lock"
-  flock -w "${LOCK_TIMEOUT_S:-120}" 8 || die "host $1: another step has held its lock for ${LOCK_TIMEOUT_S:-120} s; 'fuser $RUN/hosts/$1.lock' names the process."
+  local limit=${LOCK_TIMEOUT_S:-$((120 * PATIENCE))}
+  flock -w "$limit" 8 || die "host $1: another step has held its lock for $limit s; 'fuser $RUN/hosts/$1.lock' names the process."
 }
 
 # uplink_of LAB_ID: the link on this machine, at most 15 characters. Its hash is of the whole id: stacks of one checkout
@@ -82,7 +85,7 @@ ssh_files() {
     printf '%s\n' 'Host *' '  User root' '  Ciphers aes128-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-gcm@openssh.com,aes128-ctr' \
       "  IdentityFile $RUN/id_ed25519" '  IdentitiesOnly yes' '  IdentityAgent none' '  ForwardAgent no' \
       "  UserKnownHostsFile $RUN/known_hosts" '  GlobalKnownHostsFile /dev/null' '  StrictHostKeyChecking yes' '  BatchMode yes' \
-      '  ConnectTimeout 5' '  ServerAliveInterval 15' >&6
+      "  ConnectTimeout $((5 * PATIENCE))" '  ServerAliveInterval 15' >&6
   )
   mv "$RUN/known_hosts.new" "$RUN/known_hosts"
   mv "$RUN/ssh_config.new" "$RUN/ssh_config"

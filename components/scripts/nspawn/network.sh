@@ -86,6 +86,7 @@ create() {
     machine_unlock
   fi
   load_lab
+  printf '%s\n' "$PATIENCE" >"$RUN/patience"
   # A half-made network would be known to no state: nothing of it stays.
   trap undo EXIT
   clear_links
@@ -153,11 +154,11 @@ open_internet() {
   ip netns exec "$LAB_NS" nft add element inet litelab inside "{ ${inside}10.87.0.0/16, 10.139.0.0/16, 172.29.0.0/16, 127.0.0.0/8, 169.254.0.0/16 }"
   setsid slirp4netns --configure --mtu=1500 --disable-host-loopback --netns-type=path "/run/netns/$LAB_NS" tap0 >"$RUN/slirp4netns.log" 2>&1 9>&- </dev/null &
   printf '%s\n' "$!" >"$RECORD/slirp4netns.pid"
-  for _ in $(seq 50); do
+  for _ in $(seq $((50 * PATIENCE))); do
     ip -n "$LAB_NS" link show tap0 >/dev/null 2>&1 && return 0
     sleep 0.1
   done
-  die "slirp4netns did not make the lab's way out within 5 s: $(tail -n 3 "$RUN/slirp4netns.log" | tr '\n' ' ')"
+  die "slirp4netns did not make the lab's way out within $((5 * PATIENCE)) s: $(tail -n 3 "$RUN/slirp4netns.log" | tr '\n' ' ')"
 }
 
 clear_links() {
@@ -189,7 +190,7 @@ delete() {
   fi
   machine_unlock
   rm -rf "$RUN/ssh"
-  rm -f "$RUN/lab.env" "$RUN/ssh_config" "$RUN/known_hosts" "$RUN/steps.jsonl" "$RUN/slirp4netns.log"
+  rm -f "$RUN/lab.env" "$RUN/patience" "$RUN/ssh_config" "$RUN/known_hosts" "$RUN/steps.jsonl" "$RUN/slirp4netns.log"
   rmdir "$RUN/hosts" 2>/dev/null || true
   if [ -e "/run/netns/$LAB_NS" ] || ip link show "$UPLINK" >/dev/null 2>&1; then
     die "destroy could not remove the namespace $LAB_NS or the link $UPLINK; 'ip netns del $LAB_NS' says why."
