@@ -10,7 +10,7 @@ ENV := . ./env.sh;
 SHELLS := $(shell git ls-files '*.sh' .ci/run)
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor setup lab destroy stack status ssh logs kubeconfig bench orphans check test test-full test-libvirt faults perf image clean-cache format conformance contract pins
+.PHONY: help doctor setup lab destroy stack status ssh logs kubeconfig bench orphans check test test-full test-libvirt test-machines faults perf image clean-cache format conformance contract pins
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -84,6 +84,10 @@ test-full: ## make test, and every further test on real labs: benchmarks under f
 test-libvirt: ## real virtual machines with a libvirtd of their own; needs root, takes up to an hour without KVM
 	@$(SETUP) setup --group tests --stack libvirt-lab
 	@$(ENV) pytest tests/libvirt
+
+test-machines: ## the default lab on whole machines of Debian 12 and 13, emulated without KVM; needs root, up to 90 minutes a release (RELEASE=13)
+	@$(SETUP) setup --group tests
+	@$(ENV) pytest -s tests/machines $(if $(RELEASE),-k "Debian-$(RELEASE)")
 
 faults: ## hurt labs in every way there is a test for, 60 and more faults, and print what came of it (hours; SEED=n repeats one)
 	@$(SETUP) setup --group tests

@@ -31,6 +31,7 @@ MADE_HERE = (
     "go",
     "guests",
     "images",
+    "machines",
     "logs",
     "pip",
     "pulumi-home",

@@ -1,0 +1,81 @@
+"""The default lab on whole Debian machines: systemd, cgroup v2 and swap, as a user with sudo (``make test-machines``)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.machines.image import CHECKOUT, RELEASES, USER, disks
+from tests.machines.machine import Machine
+from tests.machines.steps import LOOK
+from tools.setup import places
+from tools.setup.progress import Progress
+
+LIMIT_S = 90 * 60
+LAB_S = 40 * 60
+"""A lab that comes up and is measured, emulated."""
+
+pytestmark = [pytest.mark.machines, pytest.mark.slow, pytest.mark.timeout(LIMIT_S)]
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(code, id=name.replace(" ", "-")) for code, name in RELEASES.items()]
+)
+def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    lacking = [p for p in ("qemu-system-x86_64", "mmdebstrap", "mke2fs", "mkswap") if shutil.which(p) is None]
+    if os.geteuid() != 0 or lacking:
+        pytest.fail(
+            f"needs root and {', '.join(lacking) or 'nothing else'}: 'sudo apt-get install qemu-system-x86 mmdebstrap'"
+        )
+    # Beside the cache: a disk is too large for a small /tmp.
+    folder = places.cache() / "machines" / f"run-{request.param}-{os.getpid()}"
+    folder.mkdir(parents=True)
+    try:
+        with Machine(disks(request.param, folder, Progress(places.cache())), folder) as running:
+            yield running
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_the_machine_is_what_the_readme_asks_for_and_more(machine: Machine) -> None:
+    assert machine.run("stat -fc %T /sys/fs/cgroup; ps -o comm= 1; id -un").split() == ["cgroup2fs", "systemd", USER]
+    assert "/dev/vdb" in machine.run("cat /proc/swaps")
+    machine.run("systemctl is-system-running --wait; true")
+    assert machine.run("systemctl --failed --no-legend") == ""
+
+
+def test_doctor_is_right_without_root(machine: Machine) -> None:
+    machine.ssh("make doctor")  # what is read from the disk for the first time
+    found = json.loads(machine.run("make doctor JSON=1", code=1))
+    assert [f["name"] for f in found["findings"] if f["needed"] and not f["ok"]] == ["root"]
+    machine.run("sudo make doctor")
+    assert machine.run("git status --porcelain; find . -user root -not -path './.cache/*' -print -quit") == ""
+
+
+def test_the_readmes_two_commands(machine: Machine) -> None:
+    before = machine.run(LOOK)
+    # As a user edits a lab; its second workload is too much for an emulated machine.
+    machine.run("sed -i 's/^workloads: .*/workloads: [pods-8]/' stacks/upstream-lab.yaml")
+    assert "pods-8" in machine.run("sudo make lab", timeout=LAB_S)
+    machine.run(
+        f"test -z \"$(find {CHECKOUT} -path '*/.cache/rootfs' -prune -o -path '*/run/*/hosts' -prune -o -user root -print)\""
+    )
+    status = machine.run("make status")
+    assert all(f"{name}: up" in status for name in ("host-1", "host-2", "host-3"))
+    assert status.count(" Ready ") == 3
+    assert machine.run("make ssh CMD='cat /etc/hostname'").split() == ["host-1"]
+    machine.run("make logs")
+
+    machine.reboot()
+    machine.run("make status; true")
+    said = machine.run("sudo make lab YES=1", timeout=LAB_S)
+    assert "pods-8" in said
+    assert machine.run("make status").count(" Ready ") == 3
+
+    machine.run("sudo make destroy", timeout=LAB_S)
+    assert machine.run(LOOK) == before
+    assert machine.run("make orphans") == ""
