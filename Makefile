@@ -1,13 +1,18 @@
 # Every target in one line: make help.
+# Only what stands on make's own command line counts: a shell may export HOST or NAME for reasons of its own.
+$(foreach name,STACK HOST UNIT CMD NAME FROM WORKLOAD REPEATS JSON REMOVE SEED,\
+  $(if $(filter environment%,$(origin $(name))),$(eval override undefine $(name))))
 STACK ?= upstream-lab
 HOST ?= host-1
-SETUP := python3 -m tools.setup
+# Litelab's own environment (tools/environment.py), for set-up's verbs and for any other program.
+override SETUP := python3 -I tools/environment.py setup
+override RUN := python3 -I tools/environment.py run
 # By the environment, never as a word of a shell here: it runs on the host.
 override CMD := $(value CMD)
 export CMD
-# What `. ./env.sh` gives a shell.
-ENV := . ./env.sh;
-SHELLS := $(shell git ls-files '*.sh' .ci/run)
+override SHELL := /bin/sh
+MAKEFLAGS += --no-print-directory
+.NOTPARALLEL:
 
 .DEFAULT_GOAL := help
 .PHONY: help doctor setup lab destroy stack status ssh logs kubeconfig bench orphans check test test-full test-libvirt test-machines faults perf image clean-cache format conformance contract pins
@@ -38,14 +43,14 @@ status: ## a lab's hosts and nodes
 
 ssh: ## a shell on a host: make ssh [HOST=host-1], or CMD='uptime'
 	@$(SETUP) up $(STACK) "$(HOST)"
-	@ssh -F .lab/run/$(STACK)/ssh_config $(if $(CMD),,-t) $(HOST) "$$CMD"
+	@$(RUN) ssh -F .lab/run/$(STACK)/ssh_config $(if $(CMD),,-t) $(HOST) "$$CMD"
 
 logs: ## pack what a lab said, without secrets; HOST=host-1 [UNIT=kubelet] shows a host's journal instead
 ifeq ($(UNIT)$(filter-out file,$(origin HOST)),)
 	@$(SETUP) logs $(STACK)
 else
 	@$(SETUP) up $(STACK) "$(HOST)"
-	@ssh -F .lab/run/$(STACK)/ssh_config $(HOST) '$$([ "$$(id -u)" = 0 ] || echo sudo -n)' journalctl --no-pager -n 100 $(if $(UNIT),-u $(UNIT))
+	@$(RUN) ssh -F .lab/run/$(STACK)/ssh_config $(HOST) '$$([ "$$(id -u)" = 0 ] || echo sudo -n)' journalctl --no-pager -n 100 $(if $(UNIT),-u $(UNIT))
 endif
 
 kubeconfig: ## the path of a lab's kubeconfig
@@ -55,35 +60,35 @@ bench: ## measure again on a standing lab: make bench WORKLOAD=pods-8 [REPEATS=3
 	@$(SETUP) bench $(STACK) $(or $(WORKLOAD),pods-8) --repeats $(or $(REPEATS),3)
 
 orphans: ## what labs have left that no stack knows; REMOVE=1 removes it
-	@for script in components/scripts/*/orphans.sh; do "$$script" $(if $(REMOVE),--remove) || status=$$?; done; exit $${status:-0}
+	@$(RUN) sh -c 'for script in components/scripts/*/orphans.sh; do "$$script" $(if $(REMOVE),--remove) || status=$$?; done; exit $${status:-0}'
 
 pins: ## look up the digests of distributions that nobody has pinned yet (needs a way out)
-	@$(ENV) python3 -m tools.distributions
+	@$(RUN) python3 -m tools.distributions
 
 format: ## format the code
-	@$(ENV) ruff format . && ruff check --fix .
+	@$(RUN) sh -c 'ruff format . && ruff check --fix .'
 
 check: ## format, lint, types, shell, unit and graph tests
 	@$(SETUP) setup --group tests
-	@$(ENV) ruff format --check . && ruff check . && mypy && shellcheck -x $(SHELLS) && pytest -n 2 tests/unit tests/graph
+	@$(RUN) sh -c 'ruff format --check . && ruff check . && mypy && shellcheck -x $$(git ls-files "*.sh" .ci/run) && pytest -n 2 tests/unit tests/graph'
 
 conformance: ## the command plugin against what pulumi-command promises
 	@$(SETUP) setup --group tests
-	@$(ENV) LITELAB_SSHD=$${LITELAB_SSHD:-$$(command -v sshd || echo $(CURDIR)/tests/conformance/sshd-of-root-image.sh)} pytest tests/conformance
+	@$(RUN) sh -c 'LITELAB_SSHD=$${LITELAB_SSHD:-$$(command -v sshd || echo "$(CURDIR)/tests/conformance/sshd-of-root-image.sh")} pytest tests/conformance'
 
 contract: ## what every kind of hosts promises, on real hosts of nspawn and existing; needs root
 	@$(SETUP) setup --group tests
-	@$(ENV) pytest -m lab tests/contract
+	@$(RUN) pytest -m lab tests/contract
 
 test: ## everything, with a real lab; under an hour from nothing
-	@tests/run-all.sh
+	@$(RUN) tests/run-all.sh
 
 test-full: ## make test, and every further test on real labs: benchmarks under faults, existing hosts, sites, doubles
-	@FULL=1 tests/run-all.sh
+	@$(RUN) env FULL=1 tests/run-all.sh
 
 test-libvirt: ## real virtual machines with a libvirtd of their own; needs root, takes up to an hour without KVM
 	@$(SETUP) setup --group tests --stack libvirt-lab
-	@$(ENV) pytest tests/libvirt
+	@$(RUN) pytest tests/libvirt
 
 test-machines: ## the default lab on whole machines of Debian 12 and 13, emulated without KVM; needs root, up to 90 minutes a release (RELEASE=13)
 	@$(SETUP) setup --group tests
@@ -91,10 +96,10 @@ test-machines: ## the default lab on whole machines of Debian 12 and 13, emulate
 
 faults: ## hurt labs in every way there is a test for, 60 and more faults, and print what came of it (hours; SEED=n repeats one)
 	@$(SETUP) setup --group tests
-	@$(ENV) FAULTS_SEED=$(or $(SEED),$$(date +%s)) pytest -m faults tests/faults
+	@$(RUN) env FAULTS_SEED=$(or $(SEED),$$(date +%s)) pytest -m faults tests/faults
 
 perf: ## the performance figures, side by side with plain shell, and of up to 100 workers (about 30 minutes)
-	@for figure in hosts cluster warm scale; do python3 -m tests.perf.$$figure || status=$$?; done; exit $${status:-0}
+	@$(RUN) sh -c 'for figure in hosts cluster warm scale; do python3 -m tests.perf.$$figure || status=$$?; done; exit $${status:-0}'
 
 clean-cache: ## delete what make setup can make again
 	@$(SETUP) clean-cache

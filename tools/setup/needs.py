@@ -25,14 +25,13 @@ def make(cache: Path, pins: dict[str, Any], stack: str, progress: Progress) -> N
     need = pins.get("needs", {}).get("hosts", {}).get(lab["hosts"])
     if need is None:
         return
-    packages.install(
-        {
-            **need.get("debian", {}),
-            **(need.get("local", {}) if lab["local"] else {}),
-            **(need.get("builds", {}) if lab["image"] else {}),
-        },
-        progress,
-    )
+    debian = {
+        **need.get("debian", {}),
+        **(need.get("local", {}) if lab["local"] else {}),
+        **(need.get("builds", {}) if lab["image"] else {}),
+    }
+    if debian:
+        packages.install(debian, progress)
     venv.ensure(cache, tuple(need.get("groups", ())), progress)
     progress.side_by_side(
         lambda: _programs(cache, pins["go"]["minimum"], need.get("programs", {}), progress),

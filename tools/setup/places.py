@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from tools import environment
+
 PROJECT = Path(__file__).resolve().parent.parent.parent
 TOOLS = PROJECT / "tools"
 OWN = PROJECT / ".lab"
@@ -14,7 +16,7 @@ OWN = PROJECT / ".lab"
 
 def cache() -> Path:
     """The cache folder: ``LITELAB_CACHE``, else ``.cache`` in the checkout."""
-    return Path(os.environ.get("LITELAB_CACHE") or PROJECT / ".cache").resolve()
+    return environment.cache_folder(os.environ)
 
 
 def hand_over(*paths: Path) -> None:

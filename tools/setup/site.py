@@ -15,7 +15,6 @@ from tools.setup.errors import SetupError
 SYSTEM_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 BUNDLE = "LITELAB_CA_BUNDLE"
 """Where the bundle is, for what takes it neither from a variable nor from apt's configuration."""
-PROXIES = tuple(form for name in ("http_proxy", "https_proxy", "no_proxy") for form in (name, name.upper()))
 
 
 def trust(cache: Path, environment: Mapping[str, str]) -> dict[str, str]:
@@ -71,8 +70,3 @@ def _write(path: Path, text: str) -> Path:
     temporary.chmod(0o644)
     temporary.replace(path)
     return path
-
-
-def proxies(environment: Mapping[str, str]) -> dict[str, str]:
-    """The proxy variables, for a program that is started with little else."""
-    return {name: environment[name] for name in PROXIES if name in environment}

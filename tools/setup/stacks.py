@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools import environment as environments
 from tools.setup.errors import SetupError
 from tools.setup.places import OWN, PROJECT
 from tools.setup.progress import Progress
@@ -26,17 +27,8 @@ STACK_NAME = r"[a-z0-9][a-z0-9-]{0,39}"
 
 
 def environment(cache: Path) -> dict[str, str]:
-    """What ``env.sh`` exports, for programs that set-up starts itself."""
-    path = os.pathsep.join([str(cache / "venv" / "bin"), str(cache / "bin"), os.environ.get("PATH", "")])
-    return {
-        **os.environ,
-        "PATH": path,
-        "LITELAB_CACHE": str(cache),
-        "PULUMI_BACKEND_URL": f"file://{STATE}",
-        "PULUMI_HOME": str(cache / "pulumi-home"),
-        "PULUMI_CONFIG_PASSPHRASE_FILE": str(OWN / "passphrase"),
-        "PULUMI_SKIP_UPDATE_CHECK": "1",
-    }
+    """What programs of a lab get: Pulumi, its steps, and what measures."""
+    return environments.pulumi({**os.environ, "LITELAB_CACHE": str(cache)})
 
 
 def prepare() -> None:

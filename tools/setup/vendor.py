@@ -7,7 +7,7 @@ import socket
 import urllib.parse
 from pathlib import Path
 
-from tools.setup import site
+from tools import environment as environments
 from tools.setup.cache import remove
 from tools.setup.errors import SetupError
 from tools.setup.progress import Progress
@@ -48,19 +48,14 @@ def plugin(cache: Path, name: str, version: str, progress: Progress) -> bool:
     ours = (program.parent / MARK).exists()
     if program.exists() and not ours:
         return True
-    proxy = urllib.parse.urlsplit(os.environ.get("https_proxy") or os.environ.get("HTTPS_PROXY") or "")
+    proxy = urllib.parse.urlsplit(environments.proxies(os.environ).get("https_proxy", ""))
     try:
         socket.create_connection((proxy.hostname, proxy.port or 3128) if proxy.hostname else SITE, TIMEOUT_S).close()
     except OSError:
         return False
     home = cache / "pulumi-home"
-    environment = {
-        "PULUMI_HOME": str(home),
-        "HOME": str(home),
-        "PATH": "/usr/bin:/bin",
-        "PULUMI_SKIP_UPDATE_CHECK": "1",
-        **site.proxies(os.environ),
-    }
+    own = {"PULUMI_HOME": str(home), "HOME": str(home), "PULUMI_SKIP_UPDATE_CHECK": "1"}
+    environment = {**environments.for_builds(os.environ), **own}
     try:
         with progress.step(f"{name} plugin of the vendor", "download"):
             command = [str(cache / "bin" / "pulumi"), "plugin", "install", "--reinstall", "resource", name, version]

@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from tools import environment
+from tools.setup import pip
 from tools.setup.cache import key_of, link, remove
 from tools.setup.places import TOOLS
 from tools.setup.progress import Progress
@@ -32,16 +34,16 @@ def ensure(cache: Path, groups: tuple[str, ...], progress: Progress) -> Path:
     if not (folder / ".made").exists():
         remove([folder])
         with progress.step("virtual environment"):
-            progress.run("venv", [sys.executable, "-m", "venv", str(folder)])
+            command = [sys.executable, "-m", "venv", str(folder)]
+            progress.run("venv", command, environment=environment.for_builds(os.environ))
         (folder / ".made").touch()
-    environment = {**os.environ, "PIP_CACHE_DIR": str(cache / "pip"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    for group in groups:
-        stamp = folder / f".{group}"
-        if stamp.exists():
-            continue
+    wanted = [group for group in groups if not (folder / f".{group}").exists()]
+    # Asked once, and only when something is installed: pip takes half a second to say it.
+    pip_environment = pip.environment(cache, python) if wanted else {}
+    for group in wanted:
         with progress.step(f"Python packages: {group}", "download"):
             command = [str(python), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "--requirement"]
-            progress.run(f"pip-{group}", [*command, str(locks[group])], environment=environment)
-        stamp.touch()
+            progress.run(f"pip-{group}", [*command, str(locks[group])], environment=pip_environment)
+        (folder / f".{group}").touch()
     link(cache / "venv", folder)
     return folder

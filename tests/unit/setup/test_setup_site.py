@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.doubles.authority import Authority
+from tools import environment
 from tools.setup import site
 from tools.setup.errors import SetupError
 
@@ -86,7 +87,7 @@ def bare() -> dict[str, str]:
         "CURL_CA_BUNDLE",
         "APT_CONFIG",
         "LITELAB_CA",
-        *site.PROXIES,
+        *(form for name in (*environment.PROXIES, "no_proxy") for form in (name, name.upper())),
     }
     return {key: value for key, value in os.environ.items() if key not in told and not key.startswith("PIP_")}
 
@@ -187,8 +188,3 @@ def test_a_file_that_is_no_authority_is_named_with_the_cure(tmp_path: Path, cont
         path.write_text(content)
     with pytest.raises(SetupError, match=f"LITELAB_CA names {path}, which {told}.*unset it"):
         site.trust(tmp_path / "cache", {"LITELAB_CA": str(path)})
-
-
-def test_a_program_that_is_started_with_little_else_gets_the_proxies() -> None:
-    given = {"https_proxy": "http://p:1", "NO_PROXY": "x", "HOME": "/root"}
-    assert site.proxies(given) == {"https_proxy": "http://p:1", "NO_PROXY": "x"}
