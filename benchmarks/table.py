@@ -16,8 +16,11 @@ _STYLE = {"good": "green", "not-met": "yellow", "timeout": "red", "error": "red"
 _VERBS = ("create", "list", "get", "update", "delete")
 
 
-def results_table(results: Sequence[Result]) -> Table:
-    """One row a result: success first, then throughput, start-up, calls and the verdict."""
+def results_table(results: Sequence[Result], since: str = "") -> Table:
+    """One row a result: success first, then throughput, start-up, calls, when it was measured, and the verdict.
+
+    What was measured before `since` (UTC, as `started_at` is written) has an asterisk.
+    """
     table = Table(show_edge=False, pad_edge=False, header_style="bold")
     table.add_column("workload", no_wrap=True)
     if len({_lab(result) for result in results}) > 1:
@@ -26,15 +29,18 @@ def results_table(results: Sequence[Result]) -> Table:
         table.add_column(heading, justify="right")
     table.add_column("API calls, median ms\ncreate/list/get/update/delete", justify="right", no_wrap=True)
     table.add_column("repeats", justify="right")
+    table.add_column("measured\n(UTC)", no_wrap=True)
     table.add_column("verdict")
     for result in results:
-        table.add_row(*_row(result, with_lab=len(table.columns) == 9))
+        table.add_row(*_row(result, since, with_lab=len(table.columns) == 10))
     return table
 
 
-def print_results(results: Sequence[Result], console: Console) -> None:
+def print_results(results: Sequence[Result], console: Console, since: str = "") -> None:
     """The table, then what each verdict rests on where it is not good."""
-    console.print(results_table(results))
+    console.print(results_table(results, since))
+    if any(_is_older(result, since) for result in results):
+        console.print("* measured by an earlier run", highlight=False, markup=False)
     for result in results:
         summary = result.summary
         if summary.outcome.verdict != "good":
@@ -58,7 +64,17 @@ def one_line(summary: Summary) -> str:
     return f"{line}: {summary.outcome.verdict}"
 
 
-def _row(result: Result, *, with_lab: bool) -> list[Text | str]:
+def _is_older(result: Result, since: str) -> bool:
+    return result.summary.started_at < since
+
+
+def _when(result: Result, since: str) -> str:
+    """To the minute, without the year."""
+    date, _, clock = result.summary.finished_at.partition("T")
+    return f"{date[5:]} {clock[:5]}{'*' if _is_older(result, since) else ''}"
+
+
+def _row(result: Result, since: str, *, with_lab: bool) -> list[Text | str]:
     summary = result.summary
     rate = summary.success_rate
     cells: list[Text | str] = [summary.workload]
@@ -72,6 +88,7 @@ def _row(result: Result, *, with_lab: bool) -> list[Text | str]:
         _seconds(summary.startup_ms.get("startup")),
         "/".join(_milliseconds(summary, verb) for verb in _VERBS),
         f"{summary.repeats}+{summary.warmups}w",
+        _when(result, since),
         Text(summary.outcome.verdict, style=_STYLE[summary.outcome.verdict]),
     ]
 

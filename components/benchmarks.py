@@ -19,7 +19,7 @@ class Benchmarks(pulumi.ComponentResource):
     """Runs the lab's workloads in the given order.
 
     Attributes:
-        results: ``{"schemaVersion", "workloads": {name: summary}}``; ``benchmarks`` defines a summary.
+        results: ``{"schemaVersion", "measuredAt": {name: UTC}, "workloads": {name: summary}}``; ``benchmarks`` defines a summary.
         results_dir: where raw samples are, relative to the project.
     """
 
@@ -70,9 +70,16 @@ class Benchmarks(pulumi.ComponentResource):
             )
             summaries[workload] = step.stdout.apply(json.loads)
             before = step
-        self.results = pulumi.Output.from_input({"schemaVersion": SCHEMA_VERSION, "workloads": summaries})
+        measured_at = {name: summary.apply(_finished) for name, summary in summaries.items()}
+        self.results = pulumi.Output.from_input(
+            {"schemaVersion": SCHEMA_VERSION, "measuredAt": measured_at, "workloads": summaries}
+        )
         self.results_dir = f".lab/results/{stack}"
         self.register_outputs({"resultsDir": self.results_dir})
+
+
+def _finished(summary: dict[str, Any]) -> str:
+    return str(summary.get("finished_at", ""))
 
 
 def _hosts(args: LabSettings, hosts: list[Host], facts: pulumi.Output[dict[str, Any]], version: str) -> dict[str, Any]:

@@ -140,15 +140,34 @@ class HostKind(Generic[HostSettingsT]):
 
 
 @dataclass(frozen=True)
+class Guide:
+    """Where a person looks on a distribution's hosts: what ``make status``, ``make logs`` and hints go by.
+
+    Attributes:
+        controller: systemd units of a controller, each without ``.service``; the first one's journal tells most.
+        worker: likewise of a worker.
+        node: units that a host has besides, when it is a node.
+        kubectl: a command on a controller that reaches the API server as administrator.
+    """
+
+    controller: tuple[str, ...]
+    worker: tuple[str, ...]
+    kubectl: str
+    node: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Distribution(Generic[LabSettingsT]):
     """One Kubernetes distribution.
 
     Attributes:
         settings: what a lab's file takes.
         component: called with name, the lab's settings, its hosts (controllers first), and options.
+        guide: where to look on its hosts.
         check: called before anything is declared; raises a SettingsError for what can be seen to fail.
     """
 
     settings: type[LabSettingsT]
     component: Callable[[str, LabSettingsT, list[Host], pulumi.ResourceOptions], Cluster]
+    guide: Guide
     check: Callable[[LabSettingsT], object] = lambda _: None

@@ -13,11 +13,14 @@ from benchmarks.result import load_result
 from benchmarks.resultfolder import RESULT
 from benchmarks.table import print_results
 
-_NARROWEST_TABLE = 130
+_NARROWEST_TABLE = 146
 
 
 def show(
     paths: Annotated[list[Path], typer.Argument(metavar="DIR_OR_FILE...", help="Results, or folders that hold some.")],
+    since: Annotated[
+        str, typer.Option(metavar="UTC", help="Mark what was measured before, as 2026-11-30T02:00:00Z.")
+    ] = "",
 ) -> None:
     """Print results as a table that is read in ten seconds."""
     console = Console()
@@ -25,7 +28,7 @@ def show(
         console = Console(width=_NARROWEST_TABLE)
     # A folder of results has links to the newest, and a shell's * names both.
     files = {file.resolve(): file for path in paths for file in _files(path)}
-    print_results([load_result(file) for file in files.values()], console)
+    print_results([load_result(file) for file in files.values()], console, since)
 
 
 def _files(path: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from typing import Literal
 import pulumi
 from pydantic import Field
 
-from components.contract import Distribution, Host
+from components.contract import Distribution, Guide, Host
 from components.installation import InstalledCluster, InstalledSettings, Traits, check
 
 
@@ -48,4 +48,9 @@ class K0sCluster(InstalledCluster):
         super().__init__("litelab:clusters:K0sCluster", name, TRAITS, args, hosts, opts)
 
 
-DISTRIBUTION = Distribution(K0sSettings, K0sCluster, check)
+GUIDE = Guide(
+    controller=("k0scontroller",),
+    worker=("k0sworker",),
+    kubectl="k0s kubectl --kubeconfig=/var/lib/k0s/pki/admin.conf",
+)
+DISTRIBUTION = Distribution(K0sSettings, K0sCluster, GUIDE, check)

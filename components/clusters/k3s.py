@@ -12,7 +12,7 @@ from typing import Literal
 import pulumi
 from pydantic import Field, model_validator
 
-from components.contract import Distribution, Host
+from components.contract import Distribution, Guide, Host
 from components.installation import InstalledCluster, InstalledSettings, Traits, check
 
 
@@ -55,4 +55,5 @@ class K3sCluster(InstalledCluster):
         super().__init__("litelab:clusters:K3sCluster", name, TRAITS, args, hosts, opts)
 
 
-DISTRIBUTION = Distribution(K3sSettings, K3sCluster, check)
+GUIDE = Guide(controller=("k3s",), worker=("k3s-agent",), kubectl="k3s kubectl --kubeconfig=/etc/rancher/k3s/k3s.yaml")
+DISTRIBUTION = Distribution(K3sSettings, K3sCluster, GUIDE, check)

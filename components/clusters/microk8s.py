@@ -10,7 +10,7 @@ from typing import Literal
 import pulumi
 from pydantic import Field
 
-from components.contract import Distribution, Host
+from components.contract import Distribution, Guide, Host
 from components.installation import InstalledCluster, InstalledSettings, Traits, check
 
 API_PORT = 16443
@@ -49,4 +49,10 @@ class Microk8sCluster(InstalledCluster):
         super().__init__("litelab:clusters:Microk8sCluster", name, TRAITS, args, hosts, opts)
 
 
-DISTRIBUTION = Distribution(Microk8sSettings, Microk8sCluster, check)
+GUIDE = Guide(
+    controller=("snap.microk8s.daemon-kubelite", "snap.microk8s.daemon-k8s-dqlite"),
+    worker=("snap.microk8s.daemon-kubelite",),
+    node=("snap.microk8s.daemon-containerd",),
+    kubectl="/snap/bin/microk8s kubectl",
+)
+DISTRIBUTION = Distribution(Microk8sSettings, Microk8sCluster, GUIDE, check)

@@ -16,7 +16,7 @@ import pulumi
 import yaml
 from pydantic import Field, model_validator
 
-from components.contract import Distribution, Host
+from components.contract import Distribution, Guide, Host
 from components.installation import InstalledCluster, InstalledSettings, Traits, check
 from components.settings import SettingsError
 from components.steps import remote_step
@@ -173,4 +173,10 @@ def _secret(name: str) -> pulumi.Output[str]:
     return found
 
 
-DISTRIBUTION = Distribution(MicroshiftSettings, MicroshiftCluster, check)
+GUIDE = Guide(
+    controller=("microshift",),
+    worker=("microshift",),
+    node=("crio",),
+    kubectl="kubectl --kubeconfig=/var/lib/microshift/resources/kubeadmin/kubeconfig",
+)
+DISTRIBUTION = Distribution(MicroshiftSettings, MicroshiftCluster, GUIDE, check)

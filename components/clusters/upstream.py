@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pulumi
 from pydantic import Field, model_validator
 
-from components.contract import Distribution, Host
+from components.contract import Distribution, Guide, Host
 from components.digests import short_digest
 from components.settings import DEFAULT_MINOR, LabSettings
 from components.steps import local_step, publish, remote_step
@@ -230,4 +230,10 @@ def _input(
     return pulumi.Output.secret(told.apply(text))
 
 
-DISTRIBUTION = Distribution(UpstreamSettings, UpstreamCluster)
+GUIDE = Guide(
+    controller=("kube-apiserver", "etcd", "kube-controller-manager", "kube-scheduler"),
+    worker=(),
+    node=("kubelet", "containerd", "kube-proxy", "flanneld"),
+    kubectl="kubectl --kubeconfig=/etc/kubernetes/admin.conf",
+)
+DISTRIBUTION = Distribution(UpstreamSettings, UpstreamCluster, GUIDE)

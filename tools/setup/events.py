@@ -75,5 +75,14 @@ def summary(line: str) -> dict[str, Any] | None:
     return None
 
 
+def changes(of: Path) -> int:
+    """How many resources the run that this file is of has created, changed or deleted."""
+    try:
+        lines = of.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    return sum('"did"' in line and "pulumi:pulumi:Stack" not in line for line in lines)
+
+
 if __name__ == "__main__":
     _keep(*map(Path, sys.argv[1:]))

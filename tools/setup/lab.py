@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from tools.setup import bundle, events, stacks
+from tools.setup import bundle, events, presence, stacks
+from tools.setup import status as look
 from tools.setup.errors import SetupError
 from tools.setup.places import OWN, PROJECT, hand_over
 from tools.setup.progress import Progress
@@ -34,8 +36,10 @@ def up(cache: Path, stack: str, progress: Progress) -> int:
     checked = subprocess.run([python, "-m", "components.preflight", stack], cwd=PROJECT, env=environment, check=False)
     if checked.returncode != 0:
         return checked.returncode
-    began = time.monotonic()
-    code = _pulumi(cache, "up", stack, environment)
+    began, since = time.monotonic(), time.time()
+    reopen(stack)
+    replaced = presence.bring_back(presence.Presence(cache, stack))
+    code = _pulumi(cache, "up", stack, {**environment, **replaced.environment}, replaced.flags)
     hand_over()
     if code != 0:
         # Who stopped it may have good reason to keep it.
@@ -43,30 +47,60 @@ def up(cache: Path, stack: str, progress: Progress) -> int:
             print(f"\nDESTROY_ON_FAILURE=1: what there is of the lab {stack} is removed.", file=sys.stderr)
             destroy(cache, stack, progress)
         else:
-            print(f"\n{_look_inside(stack)}", file=sys.stderr)
+            print(f"\n{_look_inside(stack, look.guide(cache, stack))}{_old_figures(stack)}", file=sys.stderr)
         return code
-    # Only what the last up measured: a bench, or an earlier lab of this stack, may have left more.
-    measured = json.loads(stacks.pulumi(cache, "stack", "output", "results", "--json", "--stack", stack))["workloads"]
-    results = [OWN / "results" / stack / f"latest-{Path(name).stem}" for name in measured]
+    figures = _measured(stack)
+    results = [OWN / "results" / stack / f"latest-{Path(name).stem}" for name in figures]
     if results:
         subprocess.run(
-            [str(cache / "venv/bin/python3"), "-m", "benchmarks", "show", *map(str, results)],
+            [
+                str(cache / "venv/bin/python3"),
+                *("-m", "benchmarks", "show", "--since", _utc(since)),
+                *map(str, results),
+            ],
             cwd=PROJECT,
             env=environment,
             check=False,
         )
         print(f"Raw results: {(OWN / 'results' / stack).relative_to(PROJECT)}/")
+    if not events.changes(OWN / "logs" / f"{stack}.jsonl"):
+        again = f", and nothing was measured: 'make bench STACK={stack}' measures again" if figures else ""
+        print(f"Pulumi had nothing to change{again}.")
     print(
         f"Lab {stack} is up after {time.monotonic() - began:.0f} s. 'make kubeconfig STACK={stack}', 'make ssh STACK={stack} HOST=host-1', 'make destroy STACK={stack}'."
     )
     return 0
 
 
-def _look_inside(stack: str) -> str:
+def _utc(at: float) -> str:
+    """A time as results have it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+
+
+def _measured(stack: str) -> dict[str, str]:
+    """Workloads in the stack's output ``results``, each with the time of its measurement."""
+    for entry in presence.resources(stack):
+        if entry["type"] == "pulumi:pulumi:Stack":
+            results = entry.get("outputs", {}).get("results", {})
+            return {name: str(one.get("finished_at", "")) for name, one in results.get("workloads", {}).items()}
+    return {}
+
+
+def _old_figures(stack: str) -> str:
+    """That the outputs of a lab that failed are of an earlier run, if there are any."""
+    figures = _measured(stack)
+    if not figures:
+        return ""
+    told = ", ".join(f"{name} measured at {at}" for name, at in figures.items())
+    return f"\nThe stack's output results is of an earlier run: {told}."
+
+
+def _look_inside(stack: str, known: Mapping[str, Any]) -> str:
     """What a person can do with a lab that failed."""
     inside = ""
     if (OWN / "run" / stack / "ssh_config").exists():
-        inside = f"'make ssh STACK={stack} HOST=host-1' looks inside, 'make logs STACK={stack} HOST=host-1 UNIT=kubelet' shows a journal, "
+        unit = look.hint(known, "host-1")
+        inside = f"'make ssh STACK={stack} HOST=host-1' looks inside, 'make logs STACK={stack} HOST=host-1{f' UNIT={unit}' if unit else ''}' shows a journal, "
     return (
         f"The lab is kept as it is. {inside}'make logs STACK={stack}' packs everything that it said into one file without secrets. 'make lab "
         f"STACK={stack}' goes on where it stopped, 'make destroy STACK={stack}' removes it (DESTROY_ON_FAILURE=1 does that at once)."
@@ -104,66 +138,11 @@ def _remove_unknown(stack: str) -> int:
 
 
 def status(cache: Path, stack: str) -> int:
-    """Print the stack, its hosts, and its nodes as the API server sees them."""
+    """Print the stack, its hosts, and its nodes as the API server sees them; 1 when something of it is not as it should be."""
     stacks.require_whole_state(stack)
     known(stack)
-    run = OWN / "run" / stack
-    if not (run / "ssh_config").exists():
-        print(f"{stack}: not up. 'make lab STACK={stack}' brings it up.")
-        return 0
-    held = ", ".join(f"process {lock.pid}" for lock in stacks.locks(stack))
-    print(f"{stack}: up{f', in use by {held}' if held else ''}")
     reopen(stack)
-    for host in _hosts(run / "ssh_config"):
-        print(f"  {host}: {_seen(run, host)}")
-    if not (run / "kubeconfig").exists():
-        print(f"  no cluster yet: 'make lab STACK={stack}' goes on where it stopped")
-    else:
-        kubectl = cache / "artifacts/upstream/bin/kubernetes"
-        command = [
-            "kubectl",
-            "get",
-            "nodes",
-            "-o",
-            "wide",
-            "--request-timeout=20s",
-            "--kubeconfig",
-            str(run / "kubeconfig"),
-        ]
-        subprocess.run(command, executable=kubectl, check=False)
-    return 0
-
-
-def _seen(run: Path, host: str) -> str:
-    """What a host says of itself within 20 s."""
-    command = [
-        "ssh",
-        "-F",
-        str(run / "ssh_config"),
-        "-o",
-        "ConnectTimeout=5",
-        host,
-        # Not uptime, which is the machine's where a host is a container.
-        "awk '{ up = $1 } END { print int(up) }' /proc/uptime; cut -d' ' -f22 /proc/1/stat; getconf CLK_TCK; systemctl is-system-running",
-    ]
-    try:
-        seen = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=20, stdin=subprocess.DEVNULL
-        )
-    except subprocess.TimeoutExpired:
-        return "does not answer within 20 s"
-    match seen.stdout.split():
-        case [machine_s, started, ticks, state]:
-            return f"up {_told(int(machine_s) - int(started) // int(ticks))}, {state}"
-    return seen.stderr.strip() or "answers, and does not say how it is"
-
-
-def _told(seconds: int) -> str:
-    """A time as a person says it."""
-    minutes = seconds // 60
-    if minutes < 1:
-        return f"{seconds} s"
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+    return look.show(cache, stack, OWN / "run" / stack)
 
 
 def reopen(stack: str) -> int:
@@ -253,12 +232,15 @@ def bench(cache: Path, stack: str, workload: str, repeats: str) -> int:
     if code != 0:
         return code
     latest = OWN / "results" / stack / f"latest-{Path(workload).stem}"
-    return subprocess.run(
+    code = subprocess.run(
         [str(cache / "venv/bin/python3"), "-m", "benchmarks", "show", str(latest)],
         cwd=PROJECT,
         env=environment,
         check=False,
     ).returncode
+    if at := _measured(stack).get(workload):
+        print(f"The stack's output results keeps what 'make lab' measured at {at}.")
+    return code
 
 
 def _engine(cache: Path) -> None:
@@ -290,9 +272,9 @@ def known(stack: str) -> None:
         raise SetupError(msg)
 
 
-def _pulumi(cache: Path, verb: str, stack: str, environment: dict[str, str]) -> int:
+def _pulumi(cache: Path, verb: str, stack: str, environment: dict[str, str], more: Sequence[str] = ()) -> int:
     """Run Pulumi in the foreground. Ctrl-C reaches it through the terminal; this process waits for its end."""
-    words = ["--yes", "--skip-preview", "--suppress-outputs", "--stack", stack]
+    words = ["--yes", "--skip-preview", "--suppress-outputs", "--stack", stack, *more]
     command = [str(cache / "bin" / "pulumi"), verb, *words]
     stopped = False
 

@@ -21,6 +21,13 @@ took() {
   rm -f "$1"/.steps-*
 }
 
+# newest FOLDER WORKLOAD: latest-WORKLOAD is this run, also when it failed; without a result of it there is none, rather than an old one.
+newest() {
+  local link
+  link=$(dirname "$1")/latest-$(basename "$2" .yaml)
+  if [ -s "$1/result.json" ]; then ln -sfn "$(basename "$1")" "$link"; else rm -f "$link"; fi
+}
+
 create() {
   local workload=$1 out steps context contexts=()
   for context in ${CONTEXTS:-}; do contexts+=(--context "$context"); done
@@ -32,10 +39,10 @@ create() {
     --repeats "$REPEATS" --out "$out" "${contexts[@]}" >"$out/console.log" || {
     code=$?
     # 2 and 3: measured, and too slow or worse than its threshold. That is a result.
-    [ "$code" -eq 2 ] || [ "$code" -eq 3 ] || { echo "error: the workload $workload could not be measured (exit code $code); the lines above say why. $out has what there is: $(find "$out" -type f -printf '%f ')" >&2; exit "$code"; }
+    [ "$code" -eq 2 ] || [ "$code" -eq 3 ] || {
+      newest "$out" "$workload" echo "error: the workload $workload could not be measured (exit code $code); the lines above say why. $out has what there is: $(find "$out" -type f -printf '%f ')" >&2; exit "$code"; }
   }
-  # The newest that is a result.
-  ln -sfn "$(basename "$out")" "$(dirname "$out")/latest-$(basename "$workload" .yaml)"
+  newest "$out" "$workload"
   cat "$out/summary.json"
 }
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # host.sh create|delete NAME: one systemd-nspawn machine, from nothing to an ssh login with a verified host key.
+# host.sh start NAME: starts a machine that ended, or that a restart of this machine took away, again from its own disk.
 # Prints {"identity": new for every machine made, "hostKey": its public ssh key}.
 # Environment: ADDRESS (last number of the address), CPUS, MEMORY_MIB, INTERNET.
 set -euo pipefail
@@ -8,7 +9,7 @@ set -euo pipefail
 need_root
 umask 022
 
-NAME=${2:?usage: host.sh create|delete NAME}
+NAME=${2:?usage: host.sh create|delete|start NAME}
 DIR=$RUN/hosts/$NAME
 ROOT_IMAGE=${LITELAB_CACHE:-$RUN/../../../.cache}/rootfs/current
 
@@ -150,7 +151,7 @@ start_machine() {
     return
   fi
   make_cgroups
-  setsid "$here/machine.sh" "${CGROUPS[@]}" -- "${options[@]}" </dev/null >"$DIR/console.log" 2>&1 8>&- 9>&- &
+  setsid "$here/machine.sh" "${CGROUPS[@]}" -- "${options[@]}" </dev/null >>"$DIR/console.log" 2>&1 8>&- 9>&- &
   # setsid of a group leader forks; of a shell's child it does not, so the id is machine.sh's own.
   printf '%s\n' "$!" >"$RECORD/$NAME.pid"
 }
@@ -201,8 +202,28 @@ create() {
   printf '{"identity":"%s-%s","hostKey":"%s"}\n' "$NAME" "$(date +%s%N)" "$HOST_KEY"
 }
 
-# remove: ends and deletes what host.sh made, whatever of it there is. Every end is bounded.
+# start: the same machine again, with all that is on its disk; its identity stays.
+start() {
+  host_names
+  host_lock "$NAME"
+  [ -s "$DIR/upper/etc/machine-id" ] || die "host $NAME: its disk $DIR is gone, so it can't be started again. 'make lab STACK=$STACK' replaces it."
+  [ -x "$ROOT_IMAGE/usr/lib/systemd/systemd" ] || die "host $NAME: $ROOT_IMAGE is not a root image (it has no systemd). Run 'make setup', which makes it again."
+  halt
+  mkdir -p "$DIR/root"
+  mount -t overlay -o "lowerdir=$(readlink -f "$ROOT_IMAGE"),upperdir=$DIR/upper,workdir=$DIR/work" "litelab-$LAB_ID" "$DIR/root"
+  make_network
+  start_machine
+  wait_for_ssh
+}
+
+# remove: ends and deletes what host.sh made, whatever of it there is.
 remove() {
+  halt
+  rm -rf --one-file-system "$DIR"
+}
+
+# halt: ends the machine and all that it has on this one, but its disk. Every end is bounded.
+halt() {
   local pid='' dir p n
   cgroups "$LAB_ID" "$NAME"
   { read -r pid <"$RECORD/$NAME.pid"; } 2>/dev/null || true
@@ -231,7 +252,6 @@ remove() {
   find "${CGROUPS[@]}" -depth -type d -exec rmdir {} + 2>/dev/null || true
   rmdir "${CGROUPS[@]%/*}" 2>/dev/null || true
   rmdir "${CGROUPS[@]%/*/*}" 2>/dev/null || true
-  rm -rf --one-file-system "$DIR"
 }
 
 delete() {
@@ -249,6 +269,6 @@ delete() {
 }
 
 case ${1:-} in
-create | delete) "$1" ;;
-*) die "usage: host.sh create|delete NAME" ;;
+create | delete | start) "$1" ;;
+*) die "usage: host.sh create|delete|start NAME" ;;
 esac

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# network.sh create|delete: the lab's subnet, its namespace with the bridge, and one filtered way to the operator.
+# network.sh create|delete|start: the lab's subnet, its namespace with the bridge, and one filtered way to the operator.
 # Prints the first three numbers of the lab's /24: .1-.126 are hosts (gateway .1), .254 is the operator.
 # Environment: SUBNET (empty: choose), INTERNET (true or false).
 set -euo pipefail
@@ -89,6 +89,30 @@ create() {
   printf '%s\n' "$PATIENCE" >"$RUN/patience"
   # A half-made network would be known to no state: nothing of it stays.
   trap undo EXIT
+  links
+  step_done network lab
+  trap - EXIT
+  printf '%s\n' "$PREFIX"
+}
+
+# start: the network of a lab that a restart of this machine took away, again with the same addresses. It keeps the hosts' disks
+# whatever happens.
+start() {
+  load_lab || die "$RUN/lab.env is gone, so the lab's addresses are not known any more. 'make destroy STACK=$STACK', then 'make lab STACK=$STACK'."
+  machine_lock
+  if [ ! -e "$RECORD/prefix" ]; then
+    ip link del "$UPLINK" 2>/dev/null || true
+    ! in_use "$PREFIX" || die "the lab's subnet $PREFIX.0/24 is now in use on this machine ('ip route show table all root $PREFIX.0/24' shows by what). Free it and run the same command again, or make the lab again: 'make destroy STACK=$STACK', then 'make lab STACK=$STACK'."
+    mkdir -p "$RECORD"
+    printf '%s\n' "$PREFIX" >"$RECORD/prefix"
+    printf '%s\n' "$RUN" >"$RECORD/run"
+  fi
+  raise_sysctls
+  machine_unlock
+  links
+}
+
+links() {
   clear_links
   ip netns add "$LAB_NS"
   ip link add "$UPLINK" type veth peer name uplink netns "$LAB_NS"
@@ -141,9 +165,6 @@ table inet litelab {
 NFT
   [ "${INTERNET:-false}" != true ] || open_internet
   ssh_files
-  step_done network lab
-  trap - EXIT
-  printf '%s\n' "$PREFIX"
 }
 
 # User-space NAT: neither ip_forward nor a firewall of the machine is touched.
@@ -198,6 +219,6 @@ delete() {
 }
 
 case ${1:-} in
-create | delete) "$1" ;;
-*) die "usage: network.sh create|delete" ;;
+create | delete | start) "$1" ;;
+*) die "usage: network.sh create|delete|start" ;;
 esac

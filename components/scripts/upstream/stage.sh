@@ -42,7 +42,11 @@ create() {
   }
 }
 
-delete() { on_host "[ ! -x $ON_HOST/scripts/reset.sh ] || $ON_HOST/scripts/reset.sh" </dev/null; }
+# On a host that is gone there is nothing to remove.
+delete() {
+  [[ " ${LITELAB_GONE:-} " != *" $HOST "* ]] || return 0
+  on_host "[ ! -x $ON_HOST/scripts/reset.sh ] || $ON_HOST/scripts/reset.sh" </dev/null
+}
 
 case ${1:-} in
 create | delete) "$1" ;;
