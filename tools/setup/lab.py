@@ -47,9 +47,9 @@ def up(cache: Path, stack: str, progress: Progress) -> int:
             print(f"\nDESTROY_ON_FAILURE=1: what there is of the lab {stack} is removed.", file=sys.stderr)
             destroy(cache, stack, progress)
         else:
-            print(f"\n{_look_inside(stack, look.guide(cache, stack))}{_old_figures(stack)}", file=sys.stderr)
+            print(f"\n{_look_inside(stack, look.guide(cache, stack))}{_old_figures(cache, stack)}", file=sys.stderr)
         return code
-    figures = _measured(stack)
+    figures = _measured(cache, stack)
     results = [OWN / "results" / stack / f"latest-{Path(name).stem}" for name in figures]
     if results:
         subprocess.run(
@@ -77,18 +77,18 @@ def _utc(at: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
 
 
-def _measured(stack: str) -> dict[str, str]:
+def _measured(cache: Path, stack: str) -> dict[str, str]:
     """Workloads in the stack's output ``results``, each with the time of its measurement."""
-    for entry in presence.resources(stack):
+    for entry in presence.resources(cache, stack):
         if entry["type"] == "pulumi:pulumi:Stack":
             results = entry.get("outputs", {}).get("results", {})
             return {name: str(one.get("finished_at", "")) for name, one in results.get("workloads", {}).items()}
     return {}
 
 
-def _old_figures(stack: str) -> str:
+def _old_figures(cache: Path, stack: str) -> str:
     """That the outputs of a lab that failed are of an earlier run, if there are any."""
-    figures = _measured(stack)
+    figures = _measured(cache, stack)
     if not figures:
         return ""
     told = ", ".join(f"{name} measured at {at}" for name, at in figures.items())
@@ -238,7 +238,7 @@ def bench(cache: Path, stack: str, workload: str, repeats: str) -> int:
         env=environment,
         check=False,
     ).returncode
-    if at := _measured(stack).get(workload):
+    if at := _measured(cache, stack).get(workload):
         print(f"The stack's output results keeps what 'make lab' measured at {at}.")
     return code
 

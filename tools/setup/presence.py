@@ -70,14 +70,17 @@ class Seen:
         return f"{self.part.name} is {self.state}{f': {self.why}' if self.why else ''}"
 
 
-def resources(stack: str) -> list[dict[str, Any]]:
+def resources(cache: Path, stack: str) -> list[dict[str, Any]]:
     """What the stack's state has; nothing when there is no state."""
     try:
-        content = json.loads(stacks.state_file(stack).read_text(encoding="utf-8"))
-        latest = content["checkpoint"]["latest"] or {}
-    except (OSError, ValueError, KeyError):
+        try:
+            latest = json.loads(stacks.state_file(stack).read_text(encoding="utf-8"))["checkpoint"]["latest"]
+        except FileNotFoundError:
+            # In another backend.
+            latest = json.loads(stacks.pulumi(cache, "stack", "export", "--stack", stack))["deployment"]
+    except (OSError, ValueError, KeyError, SetupError):
         return []
-    found: list[dict[str, Any]] = latest.get("resources") or []
+    found: list[dict[str, Any]] = (latest or {}).get("resources") or []
     return [entry for entry in found if not entry.get("delete")]
 
 
@@ -124,7 +127,7 @@ class Presence:
         self.stack = stack
         self.run = OWN / "run" / stack
         self._cache = cache
-        known = resources(stack)
+        known = resources(cache, stack)
         self.kind = kind_of(known)
         self.parts = parts(known)
         self._script = script(self.kind, self.parts)

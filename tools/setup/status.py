@@ -129,7 +129,7 @@ def show(cache: Path, stack: str, run: Path) -> int:
     nodes = presence.nodes() if has_cluster else []
     troubles = [*_of_hosts(seen, hosts, stack, with_units=has_cluster)]
     if has_cluster:
-        troubles += _of_nodes(nodes, wanted_nodes(resources(stack)), stack)
+        troubles += _of_nodes(nodes, wanted_nodes(resources(cache, stack)), stack)
     held = ", ".join(f"process {lock.pid}" for lock in stacks.locks(stack))
     print(f"{stack}: {'not whole' if troubles else 'up'}{f', in use by {held}' if held else ''}")
     for one in seen:

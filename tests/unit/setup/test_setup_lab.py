@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tools.setup import lab, stacks
+from tools.setup import lab, presence, stacks
 from tools.setup.errors import SetupError
 from tools.setup.places import PROJECT
 from tools.setup.progress import Progress
@@ -28,6 +28,7 @@ def verbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(lab, "_engine", lambda _: None)
     monkeypatch.setattr(lab, "hand_over", lambda *_: None)
     monkeypatch.setattr(stacks, "free", lambda *_: None)
+    monkeypatch.setattr(presence, "resources", lambda *_: [])
     monkeypatch.setattr(stacks, "exists", lambda _: True)
     preflight: Any = lambda *_, **__: subprocess.CompletedProcess([], 0)  # noqa: E731
     monkeypatch.setattr("tools.setup.lab.subprocess.run", preflight)

@@ -90,7 +90,7 @@ class TestLook:
     def lab(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         def make(script: str) -> Presence:
             monkeypatch.setattr(presence, "OWN", tmp_path)
-            monkeypatch.setattr(presence, "resources", lambda _: a_state(step("host-1", WHY="because")))
+            monkeypatch.setattr(presence, "resources", lambda *_: a_state(step("host-1", WHY="because")))
             path = tmp_path / "presence.sh"
             path.write_text(f"#!/bin/bash\n{script}\n")
             path.chmod(0o755)
@@ -203,7 +203,7 @@ class TestStatus:
         monkeypatch.setattr(stacks, "locks", lambda _: [])
         monkeypatch.setattr(status, "guide", lambda *_: {})
         monkeypatch.setattr(status, "_nodes_table", lambda *_: None)
-        monkeypatch.setattr(status, "resources", lambda _: [
+        monkeypatch.setattr(status, "resources", lambda *_: [
             {"type": "pulumi:pulumi:Stack", "urn": "", "outputs": {"cluster": {"nodes": ["host-1", "host-2"]}}}
         ])  # fmt: skip
 
@@ -339,6 +339,6 @@ def test_resources_that_wait_for_their_deletion_are_not_looked_at(
     entries = a_state(step("host-1"), {**step("host-2"), "delete": True})
     path.write_text(json.dumps({"checkpoint": {"latest": {"resources": entries}}}))
     monkeypatch.setattr(stacks, "state_file", lambda _: path)
-    assert [part.name for part in presence.parts(presence.resources("my"))] == ["host-1"]
+    assert [part.name for part in presence.parts(presence.resources(tmp_path, "my"))] == ["host-1"]
     path.write_text("{")
-    assert presence.resources("my") == []
+    assert presence.resources(tmp_path, "my") == []
