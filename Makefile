@@ -11,7 +11,6 @@ override RUN := python3 -I tools/environment.py run
 override CMD := $(value CMD)
 export CMD
 override SHELL := /bin/sh
-MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
 
 .DEFAULT_GOAL := help
