@@ -8,6 +8,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.scripts.nspawn import subnet
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -18,6 +20,8 @@ class Machine:
     memory_mib: int
     disk_free_gib: float
     is_root: bool
+    network: subnet.Network | None = None
+    """None: ``ip`` does not say."""
 
 
 def swap_mib(swaps: str) -> int:
@@ -36,6 +40,10 @@ def can_forbid_swap(cgroups: Path = Path("/sys/fs/cgroup")) -> bool:
 
 def this_machine(folder: Path) -> Machine:
     """Look at the machine; ``folder`` is on the disk that hosts will use."""
+    try:
+        network = subnet.this_machine()
+    except subnet.SubnetError:
+        network = None
     page = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Machine(
         architecture=platform.machine(),
@@ -43,4 +51,5 @@ def this_machine(folder: Path) -> Machine:
         memory_mib=page // 2**20,
         disk_free_gib=shutil.disk_usage(folder).free / 2**30,
         is_root=os.geteuid() == 0,
+        network=network,
     )

@@ -16,6 +16,7 @@ from pydantic import Field
 from components.contract import Host, HostKind, Ssh
 from components.digests import short_digest
 from components.machine import Machine
+from components.scripts.nspawn import subnet
 from components.settings import HostSettings, LabSettings, Slash24
 from components.steps import PROJECT, cache_folder, local_step, publish
 
@@ -91,6 +92,12 @@ def problems(lab: LabSettings, machine: Machine, is_new: bool) -> list[str]:
             f"the lab takes about {need_gib:.1f} GiB of disk, and {machine.disk_free_gib:.1f} GiB are free where {PROJECT.name}/ is: "
             "free some (`make clean-cache` names what can be rebuilt), or ask for fewer workers"
         )
+    if is_new and machine.network is not None and isinstance(lab.hosts, NspawnSettings):
+        try:
+            chosen, _ = subnet.choose("preflight", machine.network, subnet.other_labs(), named=lab.hosts.subnet or "")
+            subnet.rule_priority(chosen, machine.network)
+        except subnet.SubnetError as error:
+            found.append(str(error).rstrip("."))
     return found
 
 

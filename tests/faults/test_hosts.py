@@ -98,7 +98,7 @@ def test_a_subnet_in_use_is_refused_by_its_key_and_leaving_it_out_cures_it(
     injection = tally.inject("subnet in use", taken_subnet)
     lab.pulumi("config", "set", "--path", "--plaintext", "litelab:hosts.subnet", taken_subnet)
     try:
-        fails(lab, "hosts.subnet:", taken_subnet, "Leave hosts.subnet out")
+        fails(lab, "hosts.subnet:", taken_subnet, "leave hosts.subnet out")
     finally:
         lab.pulumi("config", "rm", "--path", "litelab:hosts.subnet")
     lab.goes("lab")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from components import machine
+from components.scripts.nspawn import subnet
 from tools.setup import debian, gobuild, kvm, packages, places
 from tools.setup.errors import SetupError
 
@@ -113,6 +114,30 @@ def swap(mib: int, can_forbid: bool) -> Finding:
 
 def _swap() -> Finding:
     return swap(machine.swap_mib(Path("/proc/swaps").read_text(encoding="utf-8")), machine.can_forbid_swap())
+
+
+def routes(network: subnet.Network, labs: list[str]) -> Finding:
+    """Whether a lab finds a /24 beside this machine's routes, and its traffic the way to it."""
+    rules_out = "nspawn hosts"
+    try:
+        chosen, note = subnet.choose("doctor", network, labs)
+        priority = subnet.rule_priority(chosen, network)
+    except subnet.SubnetError as error:
+        return Finding("routes", False, True, "no lab can be reached beside them", rules_out, str(error))
+    detail = "a /24 is free"
+    if note:
+        detail += f"; {note}"
+    if priority is not None:
+        detail += f"; a lab adds a routing rule with priority {priority} while it is up, before a VPN's"
+    return Finding("routes", True, True, detail)
+
+
+def _routes() -> Finding:
+    try:
+        return routes(subnet.this_machine(), subnet.other_labs())
+    except subnet.SubnetError as error:
+        # Set-up installs iproute2.
+        return Finding("routes", True, False, f"not known: {error}")
 
 
 def _root() -> Finding:
@@ -347,6 +372,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     _cgroups,
     _overlay,
     _network,
+    _routes,
     _kvm,
     _libvirt,
     _guests,

@@ -25,9 +25,16 @@ need_root() {
 
 # The lock that keeps two labs from choosing the same subnet, or from restoring sysctls under each other.
 machine_lock() {
-  mkdir -p "$REGISTRY/labs"
-  exec 9>"$REGISTRY/lock"
-  flock -w $((60 * PATIENCE)) 9 || die "another lab has held $REGISTRY/lock for $((60 * PATIENCE)) s; 'fuser $REGISTRY/lock' names the process."
+  local waited=0
+  while :; do
+    mkdir -p "$REGISTRY/labs"
+    exec 9>"$REGISTRY/lock"
+    flock -w $((60 * PATIENCE)) 9 || die "another lab has held $REGISTRY/lock for $((60 * PATIENCE)) s; 'fuser $REGISTRY/lock' names the process."
+    # The last lab takes the file away: who waited for that one would hold a lock that nobody else sees.
+    [ ! "$REGISTRY/lock" -ef "/proc/$BASHPID/fd/9" ] || [ ! -d "$REGISTRY/labs" ] || return 0
+    waited=$((waited + 1))
+    [ "$waited" -lt 100 ] || die "$REGISTRY/lock went away 100 times while it was waited for."
+  done
 }
 machine_unlock() { exec 9>&-; }
 

@@ -32,37 +32,18 @@ restore_sysctls() {
   rm -f "$REGISTRY/sysctls"
 }
 
-in_use() { # in_use A.B.C: a route of this machine, or another lab, has it
-  local prefix=$1.0/24 other
-  for other in "$REGISTRY"/labs/*/prefix; do
-    [ -e "$other" ] && [ "$(<"$other")" = "$1" ] && return 0
-  done
-  { ip -4 route show table all root "$prefix"; ip -4 route show table all match "$prefix"; } | grep -v '^default' | grep -q .
-}
-
+# choose_prefix: one that nothing of this machine and no other lab uses. What has the lab's own link is left of a killed create.
 choose_prefix() {
-  local base third start
-  if [ -n "${SUBNET:-}" ]; then
-    base=${SUBNET%/24}
-    base=${base%.0}
-    ! in_use "$base" || die "hosts.subnet: $SUBNET is in use on this machine ('ip route show table all root $SUBNET' shows by what). Leave hosts.subnet out, and the lab chooses a free one."
-    echo "$base"
-    return
-  fi
-  start=$((16#$(printf %s "$LAB_ID" | sha256sum | cut -c1-2)))
-  for base in 10.87 10.139 172.29 192.168; do
-    for third in $(seq "$start" 255) $(seq 0 $((start - 1))); do
-      in_use "$base.$third" || {
-        echo "$base.$third"
-        return
-      }
-    done
+  local other taken=''
+  for other in "$REGISTRY"/labs/*/prefix; do
+    [ ! -e "$other" ] || [ "$other" = "$REGISTRY/labs/$LAB_ID/prefix" ] || taken=$taken,$(<"$other")
   done
-  die "no free /24 in 10.87.0.0/16, 10.139.0.0/16, 172.29.0.0/16 or 192.168.0.0/16: routes of this machine cover them. Name one that is free as hosts.subnet in the lab's file in stacks/."
+  python3 -I "$here/subnet.py" choose "$LAB_ID" "$(uplink_of "$LAB_ID")" "$taken" "${SUBNET:-}"
 }
 
 undo() {
   local code=$?
+  machine_unlock
   (delete) || true
   exit "$code"
 }
@@ -71,6 +52,8 @@ create() {
   local checkout
   checkout=$(cd "$RUN/../../.." && pwd -P)
   LAB_ID=$STACK-$(printf %s "$checkout" | sha256sum | cut -c1-6)
+  # A half-made network would be known to no state: nothing of it stays.
+  trap undo EXIT
   if load_lab && [ -e "$REGISTRY/labs/$LAB_ID/prefix" ]; then
     # A second create after a killed one: same lab, same subnet.
     :
@@ -87,8 +70,6 @@ create() {
   fi
   load_lab
   printf '%s\n' "$PATIENCE" >"$RUN/patience"
-  # A half-made network would be known to no state: nothing of it stays.
-  trap undo EXIT
   links
   step_done network lab
   trap - EXIT
@@ -102,7 +83,7 @@ start() {
   machine_lock
   if [ ! -e "$RECORD/prefix" ]; then
     ip link del "$UPLINK" 2>/dev/null || true
-    ! in_use "$PREFIX" || die "the lab's subnet $PREFIX.0/24 is now in use on this machine ('ip route show table all root $PREFIX.0/24' shows by what). Free it and run the same command again, or make the lab again: 'make destroy STACK=$STACK', then 'make lab STACK=$STACK'."
+    SUBNET=$PREFIX.0/24 choose_prefix >/dev/null || die "the lab's subnet $PREFIX.0/24 is now in use on this machine. Free it and run the same command again, or make the lab again: 'make destroy STACK=$STACK', then 'make lab STACK=$STACK'."
     mkdir -p "$RECORD"
     printf '%s\n' "$PREFIX" >"$RECORD/prefix"
     printf '%s\n' "$RUN" >"$RECORD/run"
@@ -113,6 +94,7 @@ start() {
 }
 
 links() {
+  local priority
   clear_links
   ip netns add "$LAB_NS"
   ip link add "$UPLINK" type veth peer name uplink netns "$LAB_NS"
@@ -127,6 +109,9 @@ BATCH
   ip addr add "$PREFIX.254/30" dev "$UPLINK"
   ip link set "$UPLINK" up
   ip route replace "$PREFIX.0/25" via "$PREFIX.253" dev "$UPLINK" src "$PREFIX.254"
+  # A VPN's rules may send everything to a table of its own.
+  priority=$(python3 -I "$here/subnet.py" rule "$PREFIX")
+  [ -z "$priority" ] || ip rule add pref "$priority" to "$PREFIX.0/24" lookup main
   ip netns exec "$LAB_NS" bash -euc '
     sysctl -q -w net.ipv4.ip_forward=1
     # Frames between hosts are the hosts own affair: the filter below is for what leaves the lab.
@@ -188,13 +173,18 @@ clear_links() {
     read -r pid <"$RECORD/slirp4netns.pid"
     [ "$(cat "/proc/$pid/comm" 2>/dev/null)" != slirp4netns ] || kill "$pid" || true
   fi
+  while [ -n "$PREFIX" ] && ip rule del to "$PREFIX.0/24" lookup main 2>/dev/null; do :; done
   ip link del "$UPLINK" 2>/dev/null || true
   ip netns del "$LAB_NS" 2>/dev/null || true
 }
 
 delete() {
   local left
-  load_lab || return 0
+  load_lab || {
+    machine_lock
+    leave_registry
+    return 0
+  }
   # A host whose create failed is in no state, and only here.
   for left in "$RUN"/hosts/*/; do
     [ ! -d "$left" ] || "$here/host.sh" delete "$(basename "$left")" </dev/null
@@ -203,6 +193,17 @@ delete() {
   machine_lock
   rm -rf "$RECORD"
   restore_sysctls
+  leave_registry
+  rm -rf "$RUN/ssh"
+  rm -f "$RUN/lab.env" "$RUN/patience" "$RUN/ssh_config" "$RUN/known_hosts" "$RUN/steps.jsonl" "$RUN/slirp4netns.log"
+  rmdir "$RUN/hosts" 2>/dev/null || true
+  if [ -e "/run/netns/$LAB_NS" ] || ip link show "$UPLINK" >/dev/null 2>&1; then
+    die "destroy could not remove the namespace $LAB_NS or the link $UPLINK; 'ip netns del $LAB_NS' says why."
+  fi
+}
+
+# leave_registry: the lock is given back, and with the last lab the machine's list goes.
+leave_registry() {
   if rmdir "$REGISTRY/labs" 2>/dev/null; then
     # Empty by now; systemd keeps an empty slice.
     [ ! -d /run/systemd/system ] || systemctl stop litelab.slice 2>/dev/null || true
@@ -210,12 +211,6 @@ delete() {
     rmdir "$REGISTRY" 2>/dev/null || true
   fi
   machine_unlock
-  rm -rf "$RUN/ssh"
-  rm -f "$RUN/lab.env" "$RUN/patience" "$RUN/ssh_config" "$RUN/known_hosts" "$RUN/steps.jsonl" "$RUN/slirp4netns.log"
-  rmdir "$RUN/hosts" 2>/dev/null || true
-  if [ -e "/run/netns/$LAB_NS" ] || ip link show "$UPLINK" >/dev/null 2>&1; then
-    die "destroy could not remove the namespace $LAB_NS or the link $UPLINK; 'ip netns del $LAB_NS' says why."
-  fi
 }
 
 case ${1:-} in
