@@ -62,6 +62,25 @@ class TestRefusedHosts:
         assert existing_traces(stack, ground) == {}
         assert inventory(ground) == before
 
+    def test_configuration_and_data_of_the_user_are_named_and_left_as_they_are(
+        self, ground: HostsStack, stack: HostsStack
+    ) -> None:
+        put = """
+mkdir -p /etc/rancher/k3s/config.yaml.d /var/lib/etcd
+echo 'write-kubeconfig-mode: "0644"' | tee /etc/rancher/k3s/config.yaml /etc/rancher/k3s/config.yaml.d/10-theirs.yaml
+mount -t tmpfs none /var/lib/etcd && echo x >/var/lib/etcd/db
+"""
+        try:
+            ground.by_root("host-2", put)
+            before = inventory(ground)
+            text = refused(stack)
+            assert inventory(ground) == before
+        finally:
+            ground.by_root("host-2", "umount /var/lib/etcd; rm -rf /etc/rancher; rmdir /var/lib/etcd")
+        assert "it carries files in /etc/rancher (k3s/config.yaml" in text
+        assert "'mv /etc/rancher /etc/rancher.before'" in text
+        assert "leaves /var/lib/etcd mounted" in text
+
     def test_hosts_that_differ_are_refused_and_with_leave_taken_and_marked(
         self, ground: HostsStack, stack: HostsStack
     ) -> None:

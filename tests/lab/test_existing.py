@@ -28,6 +28,11 @@ echo theirs | tee /opt/theirs/file /etc/theirs/file /usr/local/bin/theirs >/root
 printf '[Service]\\nExecStart=/bin/sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n' >/etc/systemd/system/theirs.service
 systemctl daemon-reload
 systemctl enable -q --now theirs
+mkdir -p /var/lib/etcd /etc/rancher /opt/cni /var/log/pods
+mountpoint -q /var/lib/etcd || mount -t tmpfs -o size=256m none /var/lib/etcd
+mkdir -p /var/lib/etcd/lost+found
+ip netns list | grep -q cni-theirs || ip netns add cni-theirs
+ip link show dummy0 >/dev/null 2>&1 || ip link add dummy0 type bridge
 """
 
 
@@ -99,6 +104,8 @@ class TestDestroy:
     def test_what_the_user_had_runs_on(self, ground: HostsStack) -> None:
         for name in NAMES:
             assert ground.by_root(name, "systemctl is-active theirs; cat /root/.kube/config") == "active\ntheirs\n"
+            # A disk of its own was used by etcd, and is empty again.
+            assert ground.by_root(name, "mountpoint -q /var/lib/etcd && ls /var/lib/etcd") == "lost+found\n"
 
     def test_both_lists_are_kept(self, lab: LabStack) -> None:
         for name in NAMES:

@@ -11,7 +11,24 @@ fact() {
   text=${words[*]}
   printf '%s=%s\n' "$1" "${text:0:300}"
 }
-holds() { [ -d "$1" ] && [ -n "$(ls -A "$1" 2>/dev/null)" ]; }
+# files_in PATH: a few of the files there, or the file itself. Empty folders are no data, nor is the lost+found of a disk of its own.
+files_in() { find -H "$1" ! -type d ! -path '*/lost+found/*' -print 2>/dev/null | head -n 4 | sed "s|^$1/||" | paste -sd' '; }
+mounts_at() { awk -v p="$1" '$5 == p || index($5, p "/") == 1 { print $5 }' /proc/self/mountinfo; }
+# look KIND PATH: files there hinder a lab. Configuration can be moved away; a mount is emptied and stays.
+look() {
+  local found mounts cure
+  found=$(files_in "$2")
+  [ -n "$found" ] || return 0
+  mounts=$(mounts_at "$2" | paste -sd' ')
+  if [ "$1" = configuration ]; then
+    cure="move it away, 'mv $2 $2.before', and back after the lab"
+  elif [ -n "$mounts" ]; then
+    cure="once nothing uses it, 'find $2 ! -type d -delete', which empties it and leaves $mounts mounted"
+  else
+    cure="rm -rf $2, once nothing uses it"
+  fi
+  fact carries "files in $2 (${found:0:100})|$cure"
+}
 has_unit() { [[ $'\n'$units == *$'\n'"$1 "* ]]; }
 
 fact hostname "$(uname -n)"
@@ -50,11 +67,11 @@ if [ "$(cat /var/lib/litelab/lab 2>/dev/null)" != "$own" ]; then
   for folder in /usr/bin /usr/local/bin /opt/rke2/bin; do
     [ ! -x "$folder/rke2-uninstall.sh" ] || fact carries "RKE2|$folder/rke2-uninstall.sh"
   done
-  if command -v k0s >/dev/null || holds /var/lib/k0s; then fact carries "k0s|k0s stop; k0s reset"; fi
+  if command -v k0s >/dev/null || [ -n "$(files_in /var/lib/k0s)" ]; then fact carries "k0s|k0s stop; k0s reset"; fi
   if [ -d /var/snap/microk8s ]; then fact carries "MicroK8s|snap remove --purge microk8s"; fi
   if command -v microshift >/dev/null; then fact carries "MicroShift|microshift-cleanup-data --all && dnf remove -y 'microshift*'"; fi
-  if holds /etc/kubernetes/manifests && command -v kubeadm >/dev/null; then fact carries "Kubernetes of kubeadm|kubeadm reset --force"; fi
-  if holds /opt/litelab; then
+  if [ -n "$(files_in /etc/kubernetes/manifests)" ] && command -v kubeadm >/dev/null; then fact carries "Kubernetes of kubeadm|kubeadm reset --force"; fi
+  if [ -n "$(files_in /opt/litelab)" ]; then
     fact carries "what another lab left|for r in /opt/litelab/*/scripts/reset.sh; do \$r; done; rm -rf /opt/litelab /var/lib/litelab"
   fi
   # At once: each call reads all that there are.
@@ -65,10 +82,17 @@ if [ "$(cat /var/lib/litelab/lab 2>/dev/null)" != "$own" ]; then
   for unit in kubelet kube-proxy etcd flanneld; do
     if has_unit "$unit.service"; then fact carries "the unit $unit|systemctl disable --now $unit, and remove what brought it"; fi
   done
-  for folder in /etc/kubernetes /var/lib/kubelet /etc/cni/net.d /var/lib/cni /etc/containerd /var/lib/containerd /var/lib/etcd /var/log/pods /run/flannel; do
-    if holds "$folder"; then fact carries "files in $folder|rm -rf $folder, once nothing uses it"; fi
+  # A distribution would read them, write over them, and its reset would delete them.
+  for path in /etc/kubernetes /etc/cni /etc/containerd /etc/crio /etc/rancher /etc/k0s /etc/microshift /etc/microk8s.yaml \
+    /root/snap/microk8s/common/.microk8s.yaml /etc/{default,sysconfig}/{kubelet,k3s,k3s-agent,k0scontroller,k0sworker,microshift} \
+    /etc/systemd/system/{kubelet,kube-proxy,kube-apiserver,kube-controller-manager,kube-scheduler,etcd,flanneld,containerd,crio,k3s,k3s-agent,k0scontroller,k0sworker,microshift}.service.d \
+    /usr/local/bin/{kubectl,k0s,k3s,k3s-killall.sh}; do
+    [ ! -e "$path" ] || look configuration "$path"
   done
-  [ ! -e /usr/local/bin/kubectl ] || fact carries "/usr/local/bin/kubectl|rm /usr/local/bin/kubectl"
+  for path in /var/lib/{kubelet,cni,containerd,etcd,rancher,k0s,microshift,microshift-backups,crio} /opt/cni /opt/containerd \
+    /var/log/{pods,containers,crio} /run/{flannel,k3s,k0s,crio}; do
+    look data "$path"
+  done
   for link in cni0 flannel.1; do
     if ip link show "$link" >/dev/null 2>&1; then fact carries "the link $link|ip link del $link"; fi
   done

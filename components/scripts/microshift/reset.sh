@@ -5,12 +5,16 @@ set -euo pipefail
 . "$(dirname "$0")/step.sh"
 # shellcheck source-path=SCRIPTDIR source=microshift.sh
 . "$(dirname "$0")/microshift.sh"
+# shellcheck source-path=SCRIPTDIR source=../shared/own.sh
+. "$(dirname "$0")/own.sh"
 
+keep_mounts /var/lib/microshift /var/lib/containers /var/lib/kubelet
 if command -v microshift-cleanup-data >/dev/null; then
   # Without CRI-O it would leave the pods.
   timeout -k 5 60 systemctl start crio 2>/dev/null || true
   last=$(echo 1 | timeout -k 5 200 microshift-cleanup-data --all 2>&1) || say "host $NODE: microshift-cleanup-data: $(one_line "$last")"
 fi
+put_mounts_back
 systemctl disable -q --now "$UNIT" 2>/dev/null || true
 if command -v dnf >/dev/null; then
   packages "remove MicroShift's packages" 200 dnf remove -y 'microshift*'
@@ -26,22 +30,17 @@ rm -f "$SHORT_NAMES" "$CNI_PLUGINS" "${VENDOR_LISTS[@]}" /etc/cni/net.d/10-kindn
 if [ -e "$BROUGHT" ] || [ -e "$BROUGHT.before" ]; then
   forget_brought
   if ! command -v crio >/dev/null; then
-    awk '$5 ~ "^/(var/lib/(containers|kubelet)|run/(containers|crio|netns))/" { print $5 }' /proc/self/mountinfo | sort -r | xargs -r umount -l 2>/dev/null || true
-    # Folders of their own may be mounts.
-    for folder in /var/lib/containers /var/lib/kubelet; do [ ! -d "$folder" ] || find "$folder" -mindepth 1 -delete 2>/dev/null || true; done
-    rm -rf /etc/crio /run/crio /run/containers /var/lib/crio /var/lib/cni/{networks,results} /var/log/{pods,containers,crio}
+    unmount_new /run/netns
+    remove /var/lib/containers /var/lib/kubelet /etc/crio /run/crio /run/containers /var/lib/crio /var/lib/cni /var/log/{pods,containers,crio}
     # What CRI-O and mounts of pods made, unless somebody else keeps something there.
-    rmdir /var/lib/{containers,kubelet,cni} /usr/share/containers/{oci/hooks.d,oci,} /lib/modules 2>/dev/null || true
+    rmdir /usr/share/containers/{oci/hooks.d,oci,} /lib/modules 2>/dev/null || true
     find /usr/libexec/kubernetes -depth -type d -empty -delete 2>/dev/null || true
   fi
 fi
 rmdir /etc/containers/{registries.conf.d,} /etc/cni/{net.d,} 2>/dev/null || true
-for table in nat filter mangle; do
-  for family in iptables ip6tables; do
-    "$family-save" -t "$table" 2>/dev/null | grep -vE 'KUBE-|FLANNEL|CNI-|KIND-' | "$family-restore" -T "$table" 2>/dev/null || true
-  done
-done
+remove_rules 'KUBE-|FLANNEL|CNI-|KIND-'
 restore_os
 nft list tables 2>/dev/null | awk '/kindnet|kube-network-policies/' | while read -r table; do nft delete "$table" 2>/dev/null || true; done
-rm -rf /etc/microshift /var/lib/microshift /var/lib/microshift-backups /var/lib/litelab/microshift* /var/lib/litelab/steps.jsonl /opt/litelab/microshift
+remove /etc/microshift /var/lib/microshift /var/lib/microshift-backups
+rm -rf /var/lib/litelab/microshift* /var/lib/litelab/steps.jsonl /opt/litelab/microshift
 systemctl daemon-reload

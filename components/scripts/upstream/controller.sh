@@ -6,6 +6,8 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../shared/step.sh
 . "$(dirname "$0")/step.sh"
+# shellcheck source-path=SCRIPTDIR source=../shared/own.sh
+. "$(dirname "$0")/own.sh"
 KUBE=/etc/kubernetes
 UNITS="etcd kube-apiserver kube-controller-manager kube-scheduler"
 STORE_OF=/var/lib/litelab/etcd-of
@@ -58,7 +60,7 @@ create() {
   if [ -n "$MEMBERS" ]; then peer=$ADDRESS initial=$(members) elect=true; fi
   if begins_anew; then
     systemctl stop etcd 2>/dev/null || true
-    rm -rf /var/lib/etcd
+    clear_folder /var/lib/etcd
   fi
   mkdir -p /var/lib/etcd
   chmod 700 /var/lib/etcd
@@ -117,7 +119,8 @@ delete() {
   systemctl daemon-reload
   # shellcheck disable=SC2086
   systemctl reset-failed $UNITS 2>/dev/null || true
-  rm -rf /var/lib/etcd "$STORE_OF"
+  remove /var/lib/etcd
+  rm -f "$STORE_OF"
 }
 
 case ${1:-} in

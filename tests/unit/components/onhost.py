@@ -56,3 +56,39 @@ def on_host(
     # Hostile input may come back as it went in.
     said = [text.decode(errors="replace") for text in (done.stdout, done.stderr)]
     return subprocess.CompletedProcess(done.args, done.returncode, *said)
+
+
+_EMPTY_HOST = """
+set -euo pipefail
+mkdir -p "$DIR/etc" && cp -a /etc/alternatives "$DIR/etc/"
+for folder in /etc /opt /usr/local /root /var/lib /var/log /var/snap /run; do
+  mkdir -p "$folder" && mount -t tmpfs none "$folder"
+done
+mkdir -p /run/litelab /var/lib/litelab /etc/systemd/system
+cp -a "$DIR/etc/." /etc/
+echo 'root:x:0:0::/root:/bin/bash' >/etc/passwd
+ip link set lo up
+put() { mkdir -p "$(dirname "$1")" && printf '%s\\n' "$2 $1" >"$1"; }
+"""
+
+
+def on_empty_host(
+    script: str, folder: Path, programs: Mapping[str, str], path: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run bash where all folders that a lab writes to are empty, in a network of its own.
+
+    Args:
+        script: what is run; ``put PATH WHOSE`` writes a file.
+        folder: a temporary one.
+        programs: bash that stands in for a program, by the program's name.
+        path: a folder for these programs.
+    """
+    path.mkdir(parents=True)
+    for name, text in programs.items():
+        (path / name).write_text(f"#!/bin/bash\n{text}\n", encoding="utf-8")
+        (path / name).chmod(0o755)
+    return subprocess.run(
+        ["unshare", "--mount", "--net", "bash", "-c", _EMPTY_HOST + script],
+        capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "DIR": str(folder), "PATH": f"{path}:{os.environ['PATH']}"},
+    )  # fmt: skip
