@@ -201,7 +201,11 @@ class InstalledCluster(pulumi.ComponentResource):
             self._scripts,
             "verify.sh",
             # Who is a node is told to this step alone: one more worker changes nothing on the others.
-            stdin=self._input(first, NODES=",".join(self.nodes)),
+            stdin=self._input(
+                first,
+                NODES=",".join(self.nodes),
+                ADDRESSES=pulumi.Output.all(*[h.address for h in traits.nodes(args, hosts)]).apply(",".join),
+            ),
             opts=self._after(brought),
         )
         self.proof = fetched.stdout.apply(lambda text: json.loads(text)["files"])
@@ -280,7 +284,7 @@ class InstalledCluster(pulumi.ComponentResource):
         )
         return step
 
-    def _input(self, host: Host | None, **more: str) -> pulumi.Output[str]:
+    def _input(self, host: Host | None, **more: pulumi.Input[str]) -> pulumi.Output[str]:
         """What a script is told: ``KEY=VALUE`` lines and, where it runs on the host itself, ``---``."""
         args = self._args
         plain = {
@@ -290,9 +294,11 @@ class InstalledCluster(pulumi.ComponentResource):
             "RUNS_WORKLOADS": str(args.controller_runs_workloads).lower(),
             "ROLE": host.role if host is not None else "",
             **self._traits.values(args),
-            **more,
         }
-        lines = "".join(f"{key}={value}\n" for key, value in plain.items())
+        lines = pulumi.Output.concat(
+            "".join(f"{key}={value}\n" for key, value in plain.items()),
+            *[pulumi.Output.concat(key, "=", value, "\n") for key, value in more.items()],
+        )
         addresses = pulumi.Output.all(*[h.address for h in self._controllers]).apply(",".join)
         text = pulumi.Output.concat(lines, "CONTROLLER_ADDRESSES=", addresses, "\n")
         if host is None:

@@ -3,9 +3,11 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=k0s.sh
 . "$(dirname "$0")/k0s.sh"
+# shellcheck source-path=SCRIPTDIR source=../shared/names.sh
+. "$(dirname "$0")/names.sh"
 
 prepare_os
 # k0s is static: it knows localhost from /etc/hosts alone.
-grep -qE '^127\.0\.0\.1[[:space:]]+(.*[[:space:]])?localhost([[:space:]]|$)' /etc/hosts || echo '127.0.0.1 localhost' >>/etc/hosts
+grep -qE '^127\.0\.0\.1[[:space:]]+(.*[[:space:]])?localhost([[:space:]]|$)' /etc/hosts || add_name 127.0.0.1 localhost
 put_staged k0s "$K0S"
 step_done prepare

@@ -5,6 +5,8 @@ set -euo pipefail
 . "$(dirname "$0")/k0s.sh"
 # shellcheck source-path=SCRIPTDIR source=../shared/own.sh
 . "$(dirname "$0")/own.sh"
+# shellcheck source-path=SCRIPTDIR source=../shared/names.sh
+. "$(dirname "$0")/names.sh"
 
 systemctl disable -q --now k0scontroller k0sworker 2>/dev/null || true
 keep_mounts "$DATA" /var/lib/kubelet
@@ -23,6 +25,7 @@ remove_rules 'KUBE-|CNI-'
 rm -f /etc/systemd/system/k0scontroller.service /etc/systemd/system/k0sworker.service "$K0S"
 systemctl daemon-reload
 remove "$DATA" /var/lib/kubelet /etc/k0s /run/k0s /etc/cni /opt/cni /var/lib/cni /var/log/pods /var/log/containers
+forget_names
 restore_os
 rm -f /var/lib/litelab/steps.jsonl /run/litelab/k0s-token-*
 rm -rf /opt/litelab/k0s

@@ -6,21 +6,9 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=microk8s.sh
 . "$(dirname "$0")/microk8s.sh"
 
-# MicroK8s takes the address of the default route; joining nodes are told to take theirs when this one does.
-node_address() {
-  local link found
-  link=$(ip -4 route show default | awk '{ for (i = 1; i < NF; i++) if ($i == "dev") { print $(i + 1); exit } }')
-  found=$(ip -o -4 addr show dev "${link:-lo}" | awk '{ sub(/\/.*/, "", $4); print $4; exit }')
-  if [ "$found" = "$ADDRESS" ] || grep -qxF -- "--node-ip=$ADDRESS" "$DATA/args/kubelet"; then return; fi
-  interface_of "$ADDRESS" >/dev/null
-  sed -i '/^--node-ip=/d' "$DATA/args/kubelet"
-  echo "--node-ip=$ADDRESS" >>"$DATA/args/kubelet"
-  start_unit "$UNIT" 120
-}
-
 create() {
   read_input
-  node_address
+  use_address
   wait_ready
   wait_for "the API server to be ready" 90 "$UNIT" kubectl get --raw '/readyz?verbose=false'
   if [ "$ADDONS" = minimal ] && ! grep -qE -- '^--authorization-mode=.*RBAC' "$DATA/args/kube-apiserver"; then

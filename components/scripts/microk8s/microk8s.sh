@@ -13,9 +13,42 @@ AGENT_PORT=25000
 API_PORT=16443
 TAINT=node-role.kubernetes.io/control-plane
 
+# What MicroK8s calls this host's node: its own name, for a join under another is refused.
+NODE_NAME=$(hostname | tr '[:upper:]' '[:lower:]')
+# On the first controller: HOST ADDRESS NODE of each host that was given a token.
+MEMBERS=/var/lib/litelab/microk8s.members
+
 kubectl() { timeout -k 5 60 "$MICROK8S" kubectl "$@"; }
 # A worker's wrapper refuses; the snap's own program does not.
 own_kubectl() { timeout -k 5 60 /snap/microk8s/current/kubectl --kubeconfig="$DATA/credentials/kubelet.config" "$@"; }
+
+# nodes: NODE ADDRESS of each.
+nodes() { kubectl get nodes -o jsonpath='{range .items[*]}{.metadata.name} {.status.addresses[?(@.type=="InternalIP")].address}{"\n"}{end}'; }
+
+# node_of HOST: the name of its node, which is another than the host's in the lab.
+node_of() {
+  if [ "$1" = "$NODE" ]; then
+    echo "$NODE_NAME"
+  else
+    awk -v host="$1" '$1 == host { found = $3 } END { print found == "" ? host : found }' "$MEMBERS" 2>/dev/null || echo "$1"
+  fi
+}
+
+# use_address: MicroK8s takes the address of the default route, which is another where a host has two networks.
+use_address() {
+  local link found
+  link=$(ip -4 route show default | awk '{ for (i = 1; i < NF; i++) if ($i == "dev") { print $(i + 1); exit } }')
+  found=$(ip -o -4 addr show dev "${link:-lo}" | awk '{ sub(/\/.*/, "", $4); print $4; exit }')
+  if [ "$found" = "$ADDRESS" ] || grep -qxF -- "--node-ip=$ADDRESS" "$DATA/args/kubelet"; then return; fi
+  interface_of "$ADDRESS" >/dev/null
+  sed -i '/^--node-ip=/d' "$DATA/args/kubelet"
+  echo "--node-ip=$ADDRESS" >>"$DATA/args/kubelet"
+  if [ -e "$DATA/args/kube-apiserver" ]; then
+    sed -i '/^--advertise-address=/d' "$DATA/args/kube-apiserver"
+    echo "--advertise-address=$ADDRESS" >>"$DATA/args/kube-apiserver"
+  fi
+  start_unit "$UNIT" 120
+}
 
 # snap_do WHAT SECONDS ARGUMENTS...: snapd takes one change a snap at a time; who comes second waits for the first.
 snap_do() {

@@ -1,5 +1,5 @@
 #!/bin/bash
-# node.sh state|create, on a host that joins. state: whether it has (joined, half, absent). create: joins, and waits until the API
+# node.sh state|create, on a host that joins. state: whether it has (joined, half, absent), and its node's name. create: joins, and waits until the API
 # server reports the node Ready. Input: settings, ---, TOKEN/CHECK.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../shared/step.sh
@@ -10,11 +10,11 @@ JOINED=/var/lib/litelab/microk8s.joined
 
 state() {
   if [ -e "$DATA/var/lock/join-in-progress" ]; then
-    echo half
+    echo "half $NODE_NAME"
   elif [ -e "$JOINED" ]; then
     echo joined
   else
-    echo absent
+    echo "absent $NODE_NAME"
   fi
 }
 
@@ -45,19 +45,23 @@ Run the same command again; it begins this host's MicroK8s anew." ;;
   esac
 }
 
-node_ready() { own_kubectl wait --for=condition=Ready "node/$NODE" --timeout=20s; }
+node_ready() { own_kubectl wait --for=condition=Ready "node/$NODE_NAME" --timeout=20s; }
 
 create() {
   local token now
   read_input
   token=$(cat)
   now=$(state)
+  now=${now%% *}
   if [ "$now" != joined ]; then
     [ "$now" != half ] || begin_anew
     wait_ready
     [ "$token" != none ] || die "the first controller made no token, for it took this host for joined. Run the same command again."
+    use_address
     join "$token"
     : >"$JOINED"
+    # A join brings the first controller's arguments.
+    use_address
   fi
   wait_for "the node to be Ready" 240 "$UNIT" node_ready
   step_done node

@@ -7,6 +7,8 @@ set -euo pipefail
 . "$(dirname "$0")/microk8s.sh"
 # shellcheck source-path=SCRIPTDIR source=../shared/own.sh
 . "$(dirname "$0")/own.sh"
+# shellcheck source-path=SCRIPTDIR source=../shared/names.sh
+. "$(dirname "$0")/names.sh"
 
 if command -v snap >/dev/null; then
   # --purge: else snapd first copies all data into a snapshot.
@@ -16,6 +18,7 @@ fi
 mapfile -t links < <(ip -o link show | awk -F': ' '$2 ~ /^cali/ { sub(/@.*/, "", $2); print $2 }')
 remove_links vxlan.calico cni0 flannel.1 "${links[@]}"
 remove_rules 'KUBE-|FLANNEL|CNI-|cali' nat filter mangle raw
+forget_names
 restore_os
 remove /var/snap/microk8s /root/snap/microk8s
 rmdir /root/snap 2>/dev/null || true

@@ -1,6 +1,7 @@
 #!/bin/bash
-# verify.sh create, on the first controller: the cluster is what the lab asks for. Input: NODES, which there must be. Prints the
-# administrator's kubeconfig, with a context a controller.
+# verify.sh create, on the first controller: the cluster is what the lab asks for. Input: NODES, which hosts must be nodes, and
+# their ADDRESSES, by which nodes are known: their names are the hosts' own. Prints the administrator's kubeconfig, with a context a
+# controller.
 # verify.sh node HOST VERSION: that node is Ready and runs it, after an upgrade.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../shared/step.sh
@@ -12,11 +13,25 @@ set -euo pipefail
 
 # Hosts that left the lab do not leave by themselves, and a controller has a vote in the datastore, too.
 remove_others() {
-  local node
-  for node in $(kubectl get nodes -o jsonpath='{.items[*].metadata.name}'); do
-    [[ ,$NODES, == *",$node,"* ]] || timeout -k 5 120 "$MICROK8S" remove-node "$node" --force >/dev/null ||
+  local node address
+  while read -r node address; do
+    if [ "$node" = "$NODE_NAME" ] || [[ ,$ADDRESSES, == *",$address,"* ]]; then continue; fi
+    timeout -k 5 120 "$MICROK8S" remove-node "$node" --force >/dev/null ||
       die "$node is no host of this lab any more, and 'microk8s remove-node $node --force' failed. Run the same command again."
+  done < <(nodes)
+}
+
+# by_own_names: NODES as the cluster has them.
+by_own_names() {
+  local seen host address name found=() hosts=()
+  seen=$(nodes)
+  IFS=, read -ra hosts <<<"$NODES"
+  for host in "${hosts[@]}"; do
+    address=${ADDRESSES%%,*} ADDRESSES=${ADDRESSES#*,}
+    name=$(awk -v a="$address" '$2 == a { print $1; exit }' <<<"$seen")
+    found+=("${name:-$(node_of "$host")}")
   done
+  NODES=$(IFS=,; echo "${found[*]}")
 }
 
 # A control plane is known by a label of MicroK8s' own, and has no taint.
@@ -45,6 +60,7 @@ create() {
   local vendors
   read_input
   remove_others
+  by_own_names
   label_controllers
   follow_taint "$TAINT" ''
   nodes_ready "$UNIT"
@@ -66,6 +82,6 @@ upgraded() {
 
 case ${1:-} in
 create) create ;;
-node) wait_for "$2 to be Ready with $3" 240 "$UNIT" upgraded "$2" "$3" ;;
+node) wait_for "$2 to be Ready with $3" 240 "$UNIT" upgraded "$(node_of "$2")" "$3" ;;
 *) die "usage: verify.sh create | node HOST VERSION" ;;
 esac

@@ -5,7 +5,7 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../shared/step.sh
 . "$(dirname "$0")/step.sh"
-# shellcheck source-path=SCRIPTDIR source=names.sh
+# shellcheck source-path=SCRIPTDIR source=../shared/names.sh
 . "$(dirname "$0")/names.sh"
 KUBE=/etc/kubernetes
 
@@ -43,13 +43,15 @@ YAML
 # with its own. One controller has no such name.
 name_controllers() {
   local addresses n first
-  forget_controllers
-  [ -n "$ENDPOINT" ] || return 0
+  if [ -z "$ENDPOINT" ]; then
+    forget_names
+    return
+  fi
   IFS=, read -ra addresses <<<"$CONTROLLERS"
   first=$(((${NODE##*-} - 1) % ${#addresses[@]}))
   for ((n = 0; n < ${#addresses[@]}; n++)); do
     printf '%s %s\n' "${addresses[(first + n) % ${#addresses[@]}]}" "$ENDPOINT"
-  done >>/etc/hosts
+  done | put_names
   # A connection to a controller that is gone is given up after 10 s instead of 45 (k8s.io/apimachinery, pkg/util/net/http.go).
   IMPATIENT=$'Environment=HTTP2_READ_IDLE_TIMEOUT_SECONDS=5\nEnvironment=HTTP2_PING_TIMEOUT_SECONDS=5\n'
 }

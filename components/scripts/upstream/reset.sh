@@ -3,7 +3,7 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../shared/step.sh
 . "$(dirname "$0")/step.sh"
-# shellcheck source-path=SCRIPTDIR source=names.sh
+# shellcheck source-path=SCRIPTDIR source=../shared/names.sh
 . "$(dirname "$0")/names.sh"
 # shellcheck source-path=SCRIPTDIR source=../shared/own.sh
 . "$(dirname "$0")/own.sh"
@@ -28,7 +28,7 @@ systemctl daemon-reload
 remove /var/lib/kubelet /var/lib/containerd /var/lib/etcd /etc/kubernetes /etc/cni /etc/containerd /run/flannel /run/containerd \
   /var/lib/cni /usr/local/bin/kubectl /var/log/pods /var/log/containers
 rm -rf /run/litelab/kubectl /var/lib/litelab/steps.jsonl /var/lib/litelab/etcd-of
-forget_controllers
+forget_names
 # What programs made around their own folders; a folder that holds something else, or is a mount, stays.
 find /opt/containerd /usr/libexec/kubernetes -depth -type d -empty -delete 2>/dev/null || true
 if [ -d /run/netns ] && [ -z "$(ls -A /run/netns)" ]; then umount /run/netns 2>/dev/null || true; rmdir /run/netns 2>/dev/null || true; fi

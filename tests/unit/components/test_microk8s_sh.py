@@ -77,3 +77,99 @@ def test_what_snapd_refuses_is_said_in_its_own_words(tmp_path: Path) -> None:
     done = on_host('snap_do "install it" 60 install x', tmp_path, 'echo "error: snap \\"x\\" not found" >&2; exit 1')
     assert done.returncode == 1
     assert 'snapd could not install it: error: snap "x" not found' in done.stderr
+
+
+NODES = {"metal-7": "10.0.0.1", "node-b.corp.example": "10.0.0.2", "host-1": "10.0.0.3"}
+"""Machines with names of their own; the lab's host-1 is metal-7, and its host-3 is called host-1."""
+
+
+def cluster(tmp_path: Path, script: str, nodes: dict[str, str] = NODES) -> subprocess.CompletedProcess[str]:
+    """Run a script with the functions of ``verify.sh`` and ``token.sh``, on the first controller of a cluster."""
+    listed = "".join(f"{name} {address}\n" for name, address in nodes.items())
+    (tmp_path / "nodes").write_text(listed)
+    functions = """
+hostname() { echo metal-7; }
+NODE=host-1 NODE_NAME=metal-7 MICROK8S=$DIR/microk8s HOSTS_FILE=$DIR/hosts
+take() { . /dev/stdin < <(sed '/^case /,$d; /^\\. /d; s/^set -e.*//; s/^HOST=.*//; s/^KEPT=.*//' "$SCRIPTS/microk8s/$1"); }
+. "$SCRIPTS/shared/names.sh"
+take verify.sh; take token.sh
+nodes() { cat "$DIR/nodes"; }
+kubectl() { :; }
+"""
+    sourced = ("shared/step.sh", "microk8s/microk8s.sh")
+    programs = {
+        "microk8s": '[ "$1" = add-node ] && printf "%032d/%012d\\n" 0 0 || echo "$*" >>"$DIR/asked"',
+        "systemctl": "", "getent": 'grep -w "$2" "$DIR/hosts" 2>/dev/null',
+    }  # fmt: skip
+    (tmp_path / "hosts").write_text("127.0.0.1 localhost\n")
+    return onhost.on_host(
+        "mkdir -p /etc/systemd/system; mount -t tmpfs none /etc/systemd/system\n" + functions + script,
+        *sourced,
+        folder=tmp_path,
+        programs=programs,
+    )
+
+
+def asked(tmp_path: Path) -> list[str]:
+    """What ``microk8s`` was asked to do."""
+    path = tmp_path / "asked"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+VERIFIED = "NODES=host-1,host-2,host-3 ADDRESSES=10.0.0.1,10.0.0.2,10.0.0.3\n"
+
+
+class TestNamesOfTheirOwn:
+    def test_no_node_of_the_labs_hosts_is_removed_whatever_its_name(self, tmp_path: Path) -> None:
+        done = cluster(tmp_path, VERIFIED + "remove_others")
+        assert done.returncode == 0, done.stderr
+        assert asked(tmp_path) == []
+
+    def test_the_only_node_of_one_host_stays(self, tmp_path: Path) -> None:
+        done = cluster(tmp_path, "NODES=host-1 ADDRESSES=10.0.0.1\nremove_others", {"metal-7": "10.0.0.9"})
+        assert done.returncode == 0, done.stderr
+        assert asked(tmp_path) == []
+
+    def test_a_node_of_a_host_that_left_is_removed_by_its_own_name(self, tmp_path: Path) -> None:
+        done = cluster(tmp_path, VERIFIED + "remove_others", {**NODES, "host-2": "10.0.0.4"})
+        assert done.returncode == 0, done.stderr
+        assert asked(tmp_path) == ["remove-node host-2 --force"]
+
+    def test_nodes_are_waited_for_by_the_names_that_they_have(self, tmp_path: Path) -> None:
+        done = cluster(tmp_path, VERIFIED + "by_own_names; echo $NODES")
+        assert done.stdout == "metal-7,node-b.corp.example,host-1\n", done.stderr
+
+    def test_a_host_whose_node_is_missing_is_waited_for_by_the_name_it_gave(self, tmp_path: Path) -> None:
+        script = 'echo "host-2 10.0.0.2 node-b" >"$MEMBERS"\n' + VERIFIED + "by_own_names; echo $NODES"
+        done = cluster(tmp_path, script, {"metal-7": "10.0.0.1"})
+        assert done.stdout == "metal-7,node-b,host-3\n", done.stderr
+
+    def test_a_joining_host_is_found_by_its_name(self, tmp_path: Path) -> None:
+        script = 'HOST=host-2 KEPT=$DIR/kept\ncreate absent node-b.corp.example 10.0.0.2; cat "$MEMBERS"'
+        done = cluster(tmp_path, script, {"metal-7": "10.0.0.1"})
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[-1] == "host-2 10.0.0.2 node-b.corp.example"
+        assert "10.0.0.2 node-b.corp.example # litelab" in (tmp_path / "hosts").read_text()
+
+    @pytest.mark.parametrize(
+        ("nodes", "removed"),
+        [
+            ({"metal-7": "10.0.0.1"}, []),
+            # Made anew, with another address, under another name, or in another's place.
+            ({"metal-7": "10.0.0.1", "node-b": "10.0.0.9"}, ["node-b"]),
+            ({"metal-7": "10.0.0.1", "other": "10.0.0.2"}, ["other"]),
+            ({"metal-7": "10.0.0.1", "earlier": "10.0.0.8"}, ["earlier"]),
+            ({"metal-7": "10.0.0.1", "third": "10.0.0.3"}, []),
+            # The first controller has no other address than the lab's, and never goes.
+            ({"metal-7": "10.0.0.2"}, []),
+        ],
+    )
+    def test_what_an_earlier_host_of_the_name_left_is_removed(
+        self, tmp_path: Path, nodes: dict[str, str], removed: list[str]
+    ) -> None:
+        members = 'printf "host-2 10.0.0.8 earlier\\nhost-3 10.0.0.3 third\\n" >"$MEMBERS"\n'
+        done = cluster(tmp_path, members + "HOST=host-2 KEPT=$DIR/kept\ncreate absent node-b 10.0.0.2", nodes)
+        assert done.returncode == 0, done.stderr
+        assert [line for line in asked(tmp_path) if "remove" in line] == [
+            f"remove-node {name} --force" for name in removed
+        ]
