@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from benchmarks.commands.check import check
 from benchmarks.commands.run import run
 from benchmarks.commands.schema import schema
 from benchmarks.commands.show import show
@@ -17,7 +18,7 @@ app = typer.Typer(
 )  # fmt: skip
 _USAGE_EXIT_CODE = 2
 
-for verb in (run, show, schema):
+for verb in (run, check, show, schema):
     app.command()(verb)
 
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from benchmarks.outcome import UserError
-from benchmarks.refusals import dotted, explain
+from inputs import jsonfile, refusals
+from inputs.errors import InputError
+from inputs.model import InputModel
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True)
-
-
-class LabHost(_Part):
+class LabHost(InputModel):
     """One host; `ssh -F <ssh_config> <name>` reaches it with its key and its known host key."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?$")]
@@ -28,13 +26,13 @@ class LabHost(_Part):
     ssh_config: str | None = None
 
 
-class LabHosts(_Part):
+class LabHosts(InputModel):
     """All hosts of a lab, what kind they are, and whatever their builder knows about them."""
 
     schema_version: Literal[1] = 1
     kind: str
     stack: str = ""
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = Field(default_factory=dict)
     hosts: list[LabHost]
 
 
@@ -48,28 +46,26 @@ class Step(BaseModel):
     seconds: float
 
 
+class _Steps(RootModel[list[Step]]):
+    """All steps of a lab's building."""
+
+
 def load_hosts(path: Path) -> LabHosts:
     """The lab's hosts from its JSON file."""
-    try:
-        return LabHosts.model_validate(_json(path, "hosts"))
-    except ValidationError as error:
-        msg = f"The hosts file {path} is refused:\n{explain(error, LabHosts)}"
-        raise UserError(msg) from error
+    return _read(path, LabHosts)
 
 
 def load_steps(path: Path) -> list[Step]:
     """The steps of the lab's building from their JSON file."""
+    return _read(path, _Steps).root
+
+
+def _read(path: Path, model: type[ModelT]) -> ModelT:
     try:
-        return TypeAdapter(list[Step]).validate_python(_json(path, "steps"))
+        document = jsonfile.read_json(path, str(path))
+    except InputError as error:
+        raise UserError(str(error)) from error
+    try:
+        return model.model_validate(document.content)
     except ValidationError as error:
-        first = error.errors()[0]
-        msg = f"The steps file {path} is refused: {dotted(first['loc'])}: {first['msg']}"
-        raise UserError(msg) from error
-
-
-def _json(path: Path, what: str) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        msg = f"The {what} file {path} can't be read: {error}"
-        raise UserError(msg) from error
+        raise UserError(refusals.sentence(refusals.explain(error, model, document))) from error

@@ -11,11 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from benchmarks.fingerprint import Fingerprint
 from benchmarks.hostsfile import Step
 from benchmarks.outcome import UserError
-from benchmarks.refusals import explain
 from benchmarks.samples import Repeat
 from benchmarks.summary import Summary
 from benchmarks.workload import Workload
+from inputs import jsonfile, refusals, textfile
+from inputs.errors import InputError
 
+_MOST_TOLD = 5
+_MOST_BYTES = 2**30
 SCHEMA_FILE = Path(__file__).parent / "schema" / "result-v1.json"
 
 
@@ -48,11 +51,19 @@ def load_result(path: Path) -> Result:
     """The result in a file, or in a folder's `result.json`."""
     file = path / "result.json" if path.is_dir() else path
     try:
-        return Result.model_validate_json(file.read_bytes())
-    except OSError as error:
-        msg = f"There is no result at {path}: {error.strerror or error}."
-        raise UserError(msg) from error
+        content = textfile.read_bytes(file, str(file), most_bytes=_MOST_BYTES)
+    except InputError as error:
+        raise UserError(str(error)) from error
+    try:
+        return Result.model_validate_json(content)
     except ValidationError as error:
-        told = explain(error, Result).splitlines()
-        more = f"\n... and {len(told) - 5} more" if len(told) > 5 else ""
-        raise UserError(f"{file} is no result of this version:\n" + "\n".join(told[:5]) + more) from error
+        raise UserError(_refusal(error, content, str(file))) from error
+
+
+def _refusal(error: ValidationError, content: bytes, shown: str) -> str:
+    try:
+        document = jsonfile.parse_json(textfile.decoded(content, shown), shown)
+    except InputError as damage:
+        return str(damage)
+    why = refusals.sentence(refusals.explain(error, Result, document, most=_MOST_TOLD))
+    return f"{shown} is no result of this version: {why}"

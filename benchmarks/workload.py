@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from benchmarks.outcome import UserError
-from benchmarks.refusals import explain
+from inputs import refusals, yamlfile
+from inputs.errors import InputError
+from inputs.limits import MOST_REPEATS
+from inputs.model import InputModel
 
 SHIPPED = Path(__file__).parent / "workloads"
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True)
-
-
-class Limits(_Part):
+class Limits(InputModel):
     """Upper bounds in seconds: a repeat ends with what it has when one is reached."""
 
     start_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
@@ -32,7 +30,7 @@ class Limits(_Part):
     namespace_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
 
 
-class Slo(_Part):
+class Slo(InputModel):
     """Kubernetes' own service level objectives (sig-scalability), in seconds, and the least success rate."""
 
     success_rate: Annotated[float, Field(ge=0, le=1)] = 1.0
@@ -42,7 +40,7 @@ class Slo(_Part):
     list_call_p99_seconds: Annotated[float, Field(gt=0)] = 30.0
 
 
-class Workload(_Part):
+class Workload(InputModel):
     """`clients` objects created at once, then listed, fetched, updated, deleted, each step by all clients at once."""
 
     schema_version: Literal[1] = 1
@@ -54,15 +52,20 @@ class Workload(_Part):
     image: Annotated[str, Field(min_length=1)]
     image_pull_policy: Literal["Never", "IfNotPresent"] = "IfNotPresent"
     warmups: Annotated[int, Field(ge=0, le=10)] = 1
-    repeats: Annotated[int, Field(ge=1, le=100)] = 3
+    repeats: Annotated[int, Field(ge=1, le=MOST_REPEATS)] = 3
     limits: Limits = Limits()
     slo: Slo = Slo()
 
+    @field_validator("name")
+    @classmethod
+    def _is_a_label(cls, value: str) -> str:
+        if not _DNS_LABEL.fullmatch(value):
+            msg = "takes at most 40 small letters, digits and dashes"
+            raise ValueError(msg)
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> Workload:
-        if not _DNS_LABEL.fullmatch(self.name):
-            msg = f"name: {self.name!r} must be at most 40 small letters, digits and dashes"
-            raise ValueError(msg)
         if self.kind == "pods" and self.replicas != 1:
             msg = "replicas: only deployments have replicas; a workload of pods takes `clients` alone"
             raise ValueError(msg)
@@ -95,22 +98,22 @@ def load(name_or_path: str, *, repeats: int | None = None, warmups: int | None =
     path = SHIPPED / f"{name_or_path}.yaml"
     if not re.fullmatch(r"[-a-z0-9]+", name_or_path) or not path.is_file():
         path = Path(name_or_path)
-    if not path.is_file():
+    if not os.path.lexists(path):
         known = ", ".join(shipped_names())
-        msg = f"There is no workload {name_or_path!r}: neither a file nor one of {known}."
+        near = refusals.nearest(name_or_path, shipped_names())
+        msg = f"There is no workload {name_or_path!r}: neither a file nor one of {known}.{near}"
         raise UserError(msg)
+    shown = f"benchmarks/workloads/{path.name}" if path.parent == SHIPPED else str(path)
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        msg = f"The workload file {path} can't be read: {' '.join(str(error).split())}"
-        raise UserError(msg) from error
+        document = yamlfile.read_yaml(path, shown)
+    except InputError as error:
+        raise UserError(str(error)) from error
+    content = document.content
     if not isinstance(content, dict):
-        msg = f"The workload file {path} must hold keys and values, such as `kind: pods`."
+        msg = f"{shown}: a workload file holds keys and values, such as 'kind: pods'."
         raise UserError(msg)
     overrides = {"repeats": repeats, "warmups": warmups}
-    content |= {key: value for key, value in overrides.items() if value is not None}
     try:
-        return Workload.model_validate(content)
+        return Workload.model_validate(content | {key: value for key, value in overrides.items() if value is not None})
     except ValidationError as error:
-        msg = f"The workload file {path} is refused:\n{explain(error, Workload)}"
-        raise UserError(msg) from error
+        raise UserError(refusals.sentence(refusals.explain(error, Workload, document))) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import tarfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +13,14 @@ from urllib.parse import quote
 from components.pins import Pin, Release
 from components.settings import Artifact, Image, LabSettings, SettingsError
 from components.steps import PROJECT
+from inputs import textfile
+from inputs.errors import InputError
+
+_OF_IMAGES = ("manifest.json", "index.json", "oci-layout")
+"""One of these is in every tar of images."""
+_PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ", b"BZh")
+"""How gzip, zstd, xz and bzip2 begin."""
+_TAR_MARK_END = 512
 
 
 @dataclass(frozen=True)
@@ -44,13 +53,17 @@ def wanted(lab: LabSettings, release: Release) -> list[dict[str, str]]:
     unknown = sorted(set(lab.artifacts) - {pin.name for pin in release.artifacts})
     if unknown:
         msg = (
-            f"artifacts.{unknown[0]}: {release.distribution} has no such artifact. It has "
+            f"{lab.at('artifacts', unknown[0])}: {release.distribution} has no such artifact. It has "
             f"{', '.join(pin.name for pin in release.artifacts) or 'none'}. Nothing was made."
         )
         raise SettingsError(msg)
-    found = [_artifact(pin, lab.artifacts.get(pin.name)) for pin in release.artifacts if _is_taken(pin, lab)]
+    found = [
+        _artifact(pin, lab.artifacts.get(pin.name), lab.at("artifacts", pin.name))
+        for pin in release.artifacts
+        if _is_taken(pin, lab)
+    ]
     for number, image in enumerate(lab.images):
-        found += _images(f"images.{number}", image)
+        found += _images(lab.at("images", number), image)
     return [asdict(entry) for entry in found]
 
 
@@ -58,7 +71,7 @@ def _is_taken(pin: Pin, lab: LabSettings) -> bool:
     return not pin.optional or pin.name in lab.artifacts
 
 
-def _artifact(pin: Pin, given: Artifact | None) -> Wanted:
+def _artifact(pin: Pin, given: Artifact | None, where: str) -> Wanted:
     if given is None:
         return Wanted("file", pin.name, pin.url, pin.sha256, "pinned" if pin.sha256 else "")
     digest = given.sha256 or pin.sha256
@@ -66,12 +79,12 @@ def _artifact(pin: Pin, given: Artifact | None) -> Wanted:
     if _is_address(given.source):
         source = given.source + quote(pin.file) if given.source.endswith("/") else given.source
         return Wanted("file", pin.name, source, digest, proof)
-    path = _local(f"artifacts.{pin.name}", given.source)
+    path = _local(where, given.source)
     source = given.source
     if path.is_dir():
         source = f"{given.source.rstrip('/')}/{pin.file}"
-        path = _local(f"artifacts.{pin.name}", source)
-    return Wanted("file", pin.name, source, _checked(f"artifacts.{pin.name}", path, digest), proof or "local")
+        path = _local(where, source)
+    return Wanted("file", pin.name, source, _checked(where, path, digest), proof or "local")
 
 
 def _images(where: str, image: Image) -> Iterator[Wanted]:
@@ -90,6 +103,7 @@ def _images(where: str, image: Image) -> Iterator[Wanted]:
     for tar in tars:
         source = f"{image.source.rstrip('/')}/{tar.name}" if path.is_dir() else image.source
         digest = _checked(where, tar, image.sha256 or "")
+        _require_images(where, tar)
         yield Wanted("image", _stem(tar.name), source, digest, proof or "local", image.name or "")
 
 
@@ -104,16 +118,29 @@ def _is_address(source: str) -> bool:
 
 def _local(where: str, source: str) -> Path:
     path = PROJECT / source
-    if not path.exists():
+    try:
+        path.stat()
+    except FileNotFoundError:
         msg = f"{where}: there is no {source}. Name a file, a folder that holds it, or an http(s) address. Nothing was made."
-        raise SettingsError(msg)
+        raise SettingsError(msg) from None
+    except OSError as error:
+        msg = f"{where}: {source} can't be read: {error.strerror}. Name a file that can be. Nothing was made."
+        raise SettingsError(msg) from None
     return path
 
 
 def _checked(where: str, path: Path, expected: str) -> str:
     """The file's digest, which must be the expected one, if any is."""
-    stat = path.stat()
-    found = _digest(path, stat.st_size, stat.st_mtime_ns)
+    try:
+        textfile.require_regular(path, path.name)
+        stat = path.stat()
+        found = _digest(path, stat.st_size, stat.st_mtime_ns)
+    except InputError as error:
+        msg = f"{where}: {error} Nothing was made."
+        raise SettingsError(msg) from None
+    if stat.st_size == 0:
+        msg = f"{where}: {path.name} is empty. Get it again. Nothing was made."
+        raise SettingsError(msg)
     if expected and found != expected:
         msg = (
             f"{where}: {path.name} has the SHA-256 {found}, and it must have {expected}: it is damaged or another file. Get it again; "
@@ -121,6 +148,23 @@ def _checked(where: str, path: Path, expected: str) -> str:
         )
         raise SettingsError(msg)
     return found
+
+
+def _require_images(where: str, tar: Path) -> None:
+    """Refuse what no container runtime imports; what is packed is only looked at from outside."""
+    with tar.open("rb") as file:
+        head = file.read(_TAR_MARK_END)
+    if head.startswith(_PACKED):
+        return
+    try:
+        with tarfile.open(tar, "r:") as content:
+            if any(entry.name.removeprefix("./") in _OF_IMAGES for entry in content):
+                return
+        why = f"holds no container image (neither {' nor '.join(_OF_IMAGES)})"
+    except (tarfile.TarError, EOFError, ValueError, OSError) as error:
+        why = f"is no tar ({error})"
+    msg = f"{where}: {tar.name} {why}. Save images with 'docker save' or 'skopeo copy ... docker-archive:FILE'. Nothing was made."
+    raise SettingsError(msg)
 
 
 @functools.cache

@@ -7,10 +7,11 @@ from typing import Any
 
 import pulumi
 
+from components import workloads
 from components.contract import Cluster, Host
 from components.digests import short_digest
-from components.settings import LabSettings, SettingsError
-from components.steps import PROJECT, local_step, publish
+from components.settings import LabSettings
+from components.steps import local_step, publish
 
 SCHEMA_VERSION = 1
 
@@ -65,7 +66,7 @@ class Benchmarks(pulumi.ComponentResource):
                 "run.sh",
                 arguments=[workload],
                 environment=environment,
-                triggers=[workload_digest(workload), measured_on],
+                triggers=[workloads.digest(workload), measured_on],
                 opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[before])),
             )
             summaries[workload] = step.stdout.apply(json.loads)
@@ -104,18 +105,3 @@ def _hosts(args: LabSettings, hosts: list[Host], facts: pulumi.Output[dict[str, 
             for h in hosts
         ],
     }
-
-
-def workload_digest(workload: str) -> str:
-    """First 12 hex digits of the SHA-256 of a workload's file.
-
-    Raises:
-        SettingsError: there is no such workload.
-    """
-    folder = PROJECT / "benchmarks" / "workloads"
-    path = folder / f"{workload}.yaml" if "/" not in workload else PROJECT / workload
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
-        msg = f"workloads: there is no {workload!r}. Workloads here: {known}; or name a file by its path below the project."
-        raise SettingsError(msg)
-    return short_digest(path.read_bytes())

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import pulumi
 
-from components import labfile, layout, preflight, settings
+from components import labfile, layout, namedfiles, preflight, settings
+from components.given import Configured, configured
 from components.steps import PROJECT, SITE
 
 
@@ -15,12 +13,14 @@ def load_settings() -> settings.LabSettings:
     """The settings of the stack this program runs for.
 
     Raises:
-        settings.SettingsError: the lab does not exist, its settings can't be used, or this machine can't carry it.
+        settings.SettingsError: the lab does not exist, its settings or a file that they name can't be used, or this machine can't
+            carry it.
     """
     values = _values()
-    lab = str(values.pop("lab", "") or "")
+    lab = values.pop("lab", Configured("")).text
     stack = pulumi.get_stack()
     loaded = labfile.load(PROJECT / "stacks", stack, lab, values, SITE)
+    namedfiles.require(loaded)
     # A preview shows any lab on any machine; only making one needs this machine.
     if not pulumi.runtime.is_dry_run():
         preflight.require(loaded, stack)
@@ -28,8 +28,11 @@ def load_settings() -> settings.LabSettings:
     return loaded
 
 
-def _values() -> dict[str, Any]:
-    """Every ``litelab:`` key of the stack, typed as YAML would type it."""
+def _values() -> dict[str, Configured]:
+    """Every ``litelab:`` key of the stack."""
     prefix = f"{pulumi.get_project()}:"
-    raw: Mapping[str, Any] = {k: v for k, v in pulumi.runtime.config.CONFIG.get().items() if k.startswith(prefix)}
-    return {(name := key.removeprefix(prefix)): labfile.typed(name, value) for key, value in raw.items()}
+    return {
+        key.removeprefix(prefix): configured(value, secret=pulumi.runtime.config.is_config_secret(key))
+        for key, value in pulumi.runtime.config.CONFIG.get().items()
+        if key.startswith(prefix)
+    }

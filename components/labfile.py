@@ -6,29 +6,35 @@ Unknown keys and values out of range are refused, each named by its path, before
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, ValidationError, create_model
 
-from components import refusals, registry
+from components import registry
+from components.given import Configuration, Configured, Given, configured
 from components.settings import DEFAULT_DISTRIBUTION, DEFAULT_HOST_KIND, LabSettings, SettingsError
+from inputs import refusals, yamlfile
+from inputs.errors import InputError
+from inputs.places import Place, Source, Unknown
 
 SITE_KEYS = ("proxy", "noProxy", "ca", "registries")
 """What a file for all labs may hold."""
 
 
-def load(folder: Path, stack: str, lab: str, overrides: Mapping[str, Any], site: Path | None = None) -> LabSettings:
+def load(
+    folder: Path, stack: str, lab: str, overrides: Mapping[str, Any | Configured], site: Path | None = None
+) -> LabSettings:
     """Read the lab of a stack.
 
     Args:
         folder: where lab files are.
         stack: the stack's name, and the lab's unless ``lab`` is given.
         lab: a lab's name, or ``""``.
-        overrides: single settings, nested as in the file; they win.
+        overrides: the stack's ``litelab:`` configuration by key: text as typed, or what ``--path`` made; it wins.
         site: a file with what all labs share, if there is one; the lab's own file wins.
 
     Raises:
@@ -50,52 +56,77 @@ def load(folder: Path, stack: str, lab: str, overrides: Mapping[str, Any], site:
             f"Name one with 'pulumi config set --stack {stack} litelab:lab LAB', or make its file."
         )
         raise SettingsError(msg)
-    content = _mapping(path, "a lab", "distribution: upstream")
-    shared = {}
-    if site is not None and site.exists():
-        shared = _mapping(site, "what all labs share", "proxy: http://proxy.example:3128")
-        if other := sorted(set(map(str, shared)) - set(SITE_KEYS)):
-            msg = f"{site.parent.name}/{site.name}: {', '.join(other)} can't be shared by all labs; it takes {', '.join(SITE_KEYS)}. Nothing was made."
-            raise SettingsError(msg)
-    from_site = f", or {site.parent.name}/{site.name}" if site is not None and shared else ""
-    where = f"{folder.name}/{path.name} (or litelab: configuration of stack {stack}{from_site})"
-    return parse(_merge(_moved(_merge(shared, content), overrides), overrides), where)
+    file = _mapping(path, "a lab", "distribution: upstream")
+    given = Given({}, file)
+    if site is not None and os.path.lexists(site):
+        given = given.over(*_shared(site))
+    configuration = Configuration(stack, {key: configured(value) for key, value in overrides.items()})
+    try:
+        hosts = configuration.read("hosts") if "hosts" in overrides else {}
+        lab_file = _moved(file.content, hosts)
+        given = given.over(lab_file, file)
+        return _parse(given, configuration)
+    except InputError as error:
+        msg = f"{error} Nothing was made."
+        raise SettingsError(msg) from None
 
 
-def _mapping(path: Path, what: str, example: str) -> dict[str, Any]:
+def _shared(site: Path) -> tuple[dict[str, Any], Source]:
+    file = _mapping(site, "what all labs share", "proxy: http://proxy.example:3128")
+    if other := [key for key in file.content if key not in SITE_KEYS]:
+        msg = f"{file.at((other[0],))}: {', '.join(other)} can't be shared by all labs; it takes {', '.join(SITE_KEYS)}. Nothing was made."
+        raise SettingsError(msg)
+    return file.content, file
+
+
+def _mapping(path: Path, what: str, example: str) -> yamlfile.Document:
     """A YAML file of keys and values; an empty one has none."""
     where = f"{path.parent.name}/{path.name}"
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        msg = f"{where} is not YAML: {' '.join(str(error).split())}. Mend it and run again."
-        raise SettingsError(msg) from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        msg = f"{where} holds a {type(content).__name__}, and {what} is a mapping such as '{example}'."
+        file = yamlfile.read_yaml(path, where)
+    except InputError as error:
+        msg = f"{error} Nothing was made."
+        raise SettingsError(msg) from None
+    if file.content is None:
+        return yamlfile.Document(where, {})
+    if not isinstance(file.content, dict):
+        msg = f"{where}: holds {_called(file.content)}, and {what} is a mapping such as '{example}'. Nothing was made."
         raise SettingsError(msg)
-    return content
+    return file
+
+
+def _called(content: object) -> str:
+    return "a list" if isinstance(content, list) else f"the value {refusals.shown(content)}"
 
 
 def parse(content: Mapping[str, Any], where: str) -> LabSettings:
     """Check a lab's settings; ``where`` names their source in errors.
 
     Raises:
-        SettingsError: naming every key that is wrong, by its path, with the cure.
+        SettingsError: naming every key that is wrong, by its path, with the fix.
     """
-    hosts = content.get("hosts")
-    kind = hosts.get("kind") if isinstance(hosts, Mapping) else None
-    model = model_for(
-        _one_of(registry.distributions(), content.get("distribution", DEFAULT_DISTRIBUTION), "distribution", where),
-        _one_of(registry.host_kinds(), kind or DEFAULT_HOST_KIND, "hosts.kind", where),
-    )
     try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        problems = refusals.explain(error, model)
-        msg = f"{where}: {problems}{'' if problems.endswith('?') else '.'} Nothing was made."
+        return _parse(Given(dict(content), Unknown(where)), Configuration("", {}))
+    except InputError as error:
+        msg = f"{error} Nothing was made."
         raise SettingsError(msg) from None
+
+
+def _parse(given: Given, configuration: Configuration) -> LabSettings:
+    """Check settings, those of the stack's configuration over the others."""
+    model = model_for(
+        _one_of(registry.distributions(), "distribution", given, configuration) or DEFAULT_DISTRIBUTION,
+        _one_of(registry.host_kinds(), "hosts.kind", given, configuration) or DEFAULT_HOST_KIND,
+    )
+    given = given.over({key: configuration.read(key, model) for key in configuration.values}, configuration)
+    try:
+        lab = model.model_validate(given.content)
+    except ValidationError as error:
+        problems = refusals.sentence(refusals.explain(error, model, given))
+        fix = configuration.fix("KEY") if configuration.at(()) in problems else ""
+        msg = f"{problems}{fix} Nothing was made."
+        raise SettingsError(msg) from None
+    return lab.where_given(given)
 
 
 @functools.cache
@@ -109,31 +140,36 @@ def model_for(distribution: str, kind: str) -> type[LabSettings]:
     )
 
 
-def _one_of(known: list[str], value: object, key: str, where: str) -> str:
-    if isinstance(value, str) and value in known:
+def _one_of(known: list[str], key: str, given: Given, configuration: Configuration) -> str | None:
+    """The name that a key of the settings has; None when it is not there."""
+    place: Place = tuple(key.split("."))
+    source: Source = given
+    value = _at(given.content, place)
+    if place[0] in configuration.values:
+        asked = (
+            configuration.values["distribution"].text
+            if len(place) == 1
+            else _at({"hosts": configuration.read("hosts")}, place)
+        )
+        source, value = (configuration, asked) if asked is not None else (source, value)
+    if value is None or (isinstance(value, str) and value in known):
         return value
-    msg = f"{where}: {key}: takes one of {', '.join(known)}, and it is {value!r}.{refusals.nearest(str(value), known)} Nothing was made."
+    near = refusals.nearest(str(value), known)
+    fix = configuration.fix(key) if source is configuration else ""
+    is_value = refusals.shown(value, source.text(place))
+    msg = f"{source.at(place)}: {key}: takes one of {', '.join(known)}, and it is {is_value}.{near}{fix} Nothing was made."
     raise SettingsError(msg)
 
 
-def typed(key: str, value: Any) -> Any:
-    """The value of configuration ``litelab:<key>`` as YAML would read it; Pulumi keeps all of them as text.
-
-    Raises:
-        SettingsError: it is no YAML.
-    """
-    try:
-        return yaml.safe_load(value) if isinstance(value, str) and value else value
-    except yaml.YAMLError as error:
-        why = " ".join(str(error).split())
-        msg = f"litelab:{key}: its value in the stack's configuration is not YAML: {why}. Nothing was made."
-        raise SettingsError(msg) from error
+def _at(content: Any, place: Place) -> Any:
+    for part in place:
+        content = content.get(part) if isinstance(content, Mapping) else None
+    return content
 
 
-def _moved(content: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+def _moved(content: dict[str, Any], configured_hosts: Any) -> dict[str, Any]:
     """A lab without what only its own kind of hosts has, when the stack asks for another kind."""
-    hosts, over = content.get("hosts"), overrides.get("hosts")
-    kind = over.get("kind") if isinstance(over, Mapping) else None
+    hosts, kind = content.get("hosts"), _at(configured_hosts, ("kind",))
     known = registry.host_kinds()
     if not isinstance(hosts, Mapping) or kind not in known or hosts.get("kind") not in known or kind == hosts["kind"]:
         return content
@@ -143,11 +179,3 @@ def _moved(content: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
 
     theirs = keys(hosts["kind"]) - keys(str(kind))
     return {**content, "hosts": {key: value for key, value in hosts.items() if key not in theirs}}
-
-
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        below = merged.get(key)
-        merged[key] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return merged

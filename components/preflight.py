@@ -6,9 +6,12 @@ import json
 import subprocess
 import sys
 
-from components import labfile, layout, registry, settings
+from components import labfile, layout, namedfiles, registry, settings
+from components.given import Configured, configured
 from components.machine import this_machine
 from components.steps import PROJECT, SITE, run_folder
+
+PREFIX = "litelab:"
 
 
 def require(lab: settings.LabSettings, stack: str) -> None:
@@ -27,10 +30,10 @@ def require(lab: settings.LabSettings, stack: str) -> None:
         raise settings.SettingsError(msg)
 
 
-def _overrides(stack: str) -> dict[str, object]:
-    """The stack's own ``litelab:`` configuration, as Pulumi prints it."""
+def _configuration(stack: str) -> dict[str, Configured]:
+    """The stack's own ``litelab:`` configuration, as Pulumi hands it to the program."""
     shown = subprocess.run(
-        ["pulumi", "config", "--json", "--stack", stack, "--cwd", str(PROJECT)],
+        ["pulumi", "config", "--json", "--show-secrets", "--stack", stack, "--cwd", str(PROJECT)],
         capture_output=True,
         text=True,
         check=False,
@@ -38,11 +41,11 @@ def _overrides(stack: str) -> dict[str, object]:
     if shown.returncode != 0:
         msg = f"Stack {stack}: Pulumi can't show its configuration: {' '.join(shown.stderr.split())}"
         raise settings.SettingsError(msg)
-    values = {}
-    for key, entry in json.loads(shown.stdout).items():
-        name = key.removeprefix("litelab:")
-        values[name] = entry["objectValue"] if "objectValue" in entry else labfile.typed(name, entry.get("value", ""))
-    return values
+    return {
+        key.removeprefix(PREFIX): configured(entry.get("value", ""), secret=entry.get("secret", False))
+        for key, entry in json.loads(shown.stdout).items()
+        if key.startswith(PREFIX)
+    }
 
 
 def lab_of(stack: str) -> settings.LabSettings:
@@ -51,8 +54,8 @@ def lab_of(stack: str) -> settings.LabSettings:
     Raises:
         settings.SettingsError: no such lab, or settings that can't be used.
     """
-    values = _overrides(stack)
-    return labfile.load(PROJECT / "stacks", stack, str(values.pop("lab", "") or ""), values, SITE)
+    values = _configuration(stack)
+    return labfile.load(PROJECT / "stacks", stack, values.pop("lab", Configured("")).text, values, SITE)
 
 
 def main(arguments: list[str]) -> int:
@@ -64,6 +67,7 @@ def main(arguments: list[str]) -> int:
     try:
         lab = lab_of(stack)
         print(f"{stack}: {registry.host_kind(lab.hosts.kind).estimate(lab, this_machine(PROJECT))}")
+        namedfiles.require(lab)
         require(lab, stack)
     except settings.SettingsError as error:
         print(f"error: {error}", file=sys.stderr)

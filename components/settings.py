@@ -5,17 +5,20 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
+    PrivateAttr,
     field_validator,
     model_validator,
 )
-from pydantic.alias_generators import to_camel
+
+from components.given import Given
+from inputs.limits import MOST_REPEATS, WORKLOAD, workload_label
+from inputs.model import InputModel
+from inputs.places import dotted
 
 DEFAULT_HOST_KIND = "nspawn"
 DEFAULT_DISTRIBUTION = "upstream"
@@ -42,11 +45,7 @@ Slash24 = Annotated[str, AfterValidator(_slash_24)]
 """An IPv4 network of 256 addresses."""
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
-
-
-class HostSettings(_Settings):
+class HostSettings(InputModel):
     """What every host of the lab is: all hosts are alike. Each kind has its own, with this as its base."""
 
     kind: str = Field(DEFAULT_HOST_KIND, description="What the hosts are made of")
@@ -69,7 +68,7 @@ class HostSettings(_Settings):
         return {}
 
 
-class Artifact(_Settings):
+class Artifact(InputModel):
     """A file, a folder or an address that replaces a download; a plain text is its source."""
 
     source: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./][A-Za-z0-9_.,:/+=@%-]*$", examples=["files/k0s"])] = Field(
@@ -94,7 +93,7 @@ class Image(Artifact):
     ) = Field(None, alias="as", description="The name that the tar's only image gets, with registry and tag")
 
 
-class Registry(_Settings):
+class Registry(InputModel):
     """Where images of a registry come from; a plain text is its only mirror."""
 
     mirrors: tuple[
@@ -113,7 +112,7 @@ class Registry(_Settings):
         return {"mirrors": [value]} if isinstance(value, str) else value
 
 
-class LabSettings(_Settings):
+class LabSettings(InputModel):
     """One lab: its hosts, its distribution, and what is measured on it. Each distribution has its own, with this as its base."""
 
     distribution: str = Field(DEFAULT_DISTRIBUTION, description="The Kubernetes distribution")
@@ -155,10 +154,22 @@ class LabSettings(_Settings):
     controllers: Literal[1, 3] = Field(1, description="Hosts that run the control plane")
     workers: Annotated[int, Field(ge=0, le=100)] = Field(2, description="Hosts that only run workloads")
     controller_runs_workloads: bool = Field(False, description="Let the controller run workloads too")
-    workloads: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", examples=["pods-8"])], ...] = Field(
-        (), description="Workloads to measure, in this order: names in benchmarks/workloads/, or paths"
+    workloads: tuple[Annotated[str, Field(pattern=f"^{WORKLOAD}$", examples=["pods-8"])], ...] = Field(
+        (),
+        description="Workloads to measure, in this order: names in benchmarks/workloads/, or paths, from / or below the project",
     )
-    repeats: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="Measured repeats of each workload")
+    repeats: Annotated[int, Field(ge=1, le=MOST_REPEATS)] = Field(3, description="Measured repeats of each workload")
+    _given: Given | None = PrivateAttr(None)
+
+    def where_given(self, given: Given) -> Self:
+        """The same settings, which know where they were written."""
+        self._given = given
+        return self
+
+    def at(self, *place: int | str) -> str:
+        """A key, with the file and line where it was written: ``stacks/x.yaml:7: artifacts.k0s``."""
+        key = dotted(place)
+        return f"{self._given.at(place)}: {key}" if self._given else key
 
     @property
     def host_count(self) -> int:
@@ -175,10 +186,10 @@ class LabSettings(_Settings):
     def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         outside = [workload for workload in value if ".." in workload.split("/")]
         if outside:
-            msg = f"{outside[0]} leads out of its folder; name a file by its path below the project"
+            msg = f"{outside[0]} leads out of its folder; name a file by its path from / or below the project"
             raise ValueError(msg)
         # Each is one resource, named after it with a hyphen for a slash.
-        names = [workload.replace("/", "-") for workload in value]
+        names = [workload_label(workload) for workload in value]
         twice = sorted({w for w, n in zip(value, names, strict=True) if names.count(n) > 1})
         if twice:
             msg = f"each workload is measured once, by one step of its name, and {' and '.join(twice)} would share one; repeats says how often"

@@ -12,6 +12,7 @@ import gzip
 import io
 import ipaddress
 import json
+import re
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 
@@ -22,7 +23,10 @@ from components.contract import Host
 from components.digests import short_digest
 from components.settings import LabSettings, Registry, SettingsError
 from components.steps import PROJECT, local_step, publish
+from inputs import textfile
+from inputs.errors import InputError
 
+_DER = (b"\x30\x82", b"\x30\x81")
 CA_ON_HOST = "/etc/litelab/site-ca.crt"
 NOT_BY_PROXY = ("localhost", "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", ".svc", ".cluster.local")
 """Pods, services and hosts of labs; a proxy is for what is outside."""
@@ -53,7 +57,7 @@ class Site(pulumi.ComponentResource):
     ) -> None:
         super().__init__("litelab:site:Site", name, None, opts)
         scripts = publish("site", pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run(), also=("shared",))
-        ca = authority(args.ca)
+        ca = authority(args.ca, args.at("ca"))
         form = _form(args)
         self.hosts = []
         content = pulumi.Output.all(*[h.address for h in hosts]).apply(
@@ -76,27 +80,55 @@ class Site(pulumi.ComponentResource):
         self.register_outputs({})
 
 
-def authority(path: str | None) -> str:
+def require(lab: LabSettings) -> None:
+    """Look at what the settings of the site name, before anything is made.
+
+    Raises:
+        SettingsError: the CA's file can't be used, or the distribution is not known to take mirrors.
+    """
+    authority(lab.ca, lab.at("ca"))
+    _form(lab)
+
+
+def authority(path: str | None, where: str = "ca") -> str:
     """The certificates in the file that ``ca`` names, as PEM; empty when it names none.
 
     Raises:
-        SettingsError: there is no such file, or it holds something else.
+        SettingsError: there is no such file, or it holds something else; with its line.
     """
     if path is None:
         return ""
     try:
-        text = (PROJECT / path).read_text(encoding="utf-8")
-        x509.load_pem_x509_certificates(text.encode())
-    except OSError as error:
-        msg = f"ca: {path} can't be read: {error.strerror}. Name a PEM file by its path, from / or below the project."
+        content = textfile.read_bytes(PROJECT / path, path)
+        if content.startswith(_DER):
+            msg = f"{path}: is in DER. Convert it: openssl x509 -inform der -in {path} -out NEW.pem."
+            raise InputError(msg)
+        text = textfile.decoded(content, path)
+        _require_certificates(text, path)
+    except InputError as error:
+        msg = f"{where}: {error} Name a PEM file of certificates by its path, from / or below the project. Nothing was made."
         raise SettingsError(msg) from error
-    except ValueError as error:
-        msg = f"ca: {path} holds no certificate in PEM ('-----BEGIN CERTIFICATE-----'). Name the authority's own file."
-        raise SettingsError(msg) from error
-    if "PRIVATE KEY" in text:
-        msg = f"ca: {path} holds a private key too, which hosts must not get. Name a file with the certificate alone."
-        raise SettingsError(msg)
     return text
+
+
+def _require_certificates(text: str, shown: str) -> None:
+    if found := re.search(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY", text):
+        msg = f"{shown}:{_line(text, found.start())}: holds a private key too, which hosts must not get."
+        raise InputError(msg)
+    blocks = list(re.finditer(r"-----BEGIN ([A-Z0-9 ]+)-----.*?(?:-----END \1-----|\Z)", text, re.DOTALL))
+    for block in blocks:
+        try:
+            x509.load_pem_x509_certificate(block[0].encode())
+        except ValueError as error:
+            msg = f"{shown}:{_line(text, block.start())}: here begins what is no certificate in PEM: it is cut off, damaged or something else ({error})."
+            raise InputError(msg) from None
+    if not blocks:
+        msg = f"{shown}: holds no certificate in PEM ('-----BEGIN CERTIFICATE-----')."
+        raise InputError(msg)
+
+
+def _line(text: str, position: int) -> int:
+    return text.count("\n", 0, position) + 1
 
 
 def files(
@@ -136,13 +168,17 @@ def _form(args: LabSettings) -> Callable[[Mapping[str, Registry], bool], dict[st
     form = FORMS.get(args.distribution)
     if args.registries and form is None:
         msg = (
-            f"registries: Litelab does not know yet how {args.distribution} is told of mirrors; it does for {', '.join(FORMS)}. "
+            f"{args.at('registries')}: Litelab does not know yet how {args.distribution} is told of mirrors; it does for {', '.join(FORMS)}. "
             "Leave registries out."
         )
         raise SettingsError(msg)
     form = form or containerd
     # What it can't say is refused here, not when addresses are known.
-    form(args.registries, False)
+    try:
+        form(args.registries, False)
+    except ValueError as error:
+        msg = f"{args.at('registries')}: {error} Nothing was made."
+        raise SettingsError(msg) from None
     return form
 
 
@@ -174,14 +210,14 @@ def crio(registries: Mapping[str, Registry], with_ca: bool) -> dict[str, str]:  
     """For CRI-O (containers-registries.conf(5)); a prefix is a registry's name, or one of its subdomains.
 
     Raises:
-        SettingsError: all others (``*``) are asked for.
+        ValueError: all others (``*``) are asked for.
     """
     if "*" in registries:
         msg = (
-            "registries: '*' can't be told to microshift, whose CRI-O takes mirrors of registries by their names alone. "
+            "'*' can't be told to microshift, whose CRI-O takes mirrors of registries by their names alone. "
             "Name each one (docker.io, quay.io, registry.k8s.io)."
         )
-        raise SettingsError(msg)
+        raise ValueError(msg)
     lines = []
     for name, registry in registries.items():
         lines.append(f'[[registry]]\nprefix = "{name}"\nlocation = "{name}"\n')

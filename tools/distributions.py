@@ -13,6 +13,8 @@ import urllib.request
 from pathlib import Path
 
 from components import pins
+from inputs.errors import InputError
+from inputs.textfile import read_text
 
 SILENCE_S = 30.0
 LARGEST_LIST = 1 << 20
@@ -33,7 +35,9 @@ def fill(path: Path) -> tuple[list[str], list[str]]:
     Returns:
         What was looked up, and why the rest was not; one line each.
     """
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path, path.name)
+    # Refused with its line before it is filled in.
+    pins.require_whole(path)
     found: list[str] = []
     left: list[str] = []
     for distribution, known in tomllib.loads(text).items():
@@ -69,7 +73,11 @@ def _look_up(pin: pins.Pin) -> tuple[str | None, str]:
 
 def main() -> int:
     """Fill in and tell; 1 when something stays unpinned."""
-    found, left = fill(pins.FILE)
+    try:
+        found, left = fill(pins.FILE)
+    except (InputError, pins.PinError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     for line in found:
         print(f"pinned    {line}")
     for line in left:

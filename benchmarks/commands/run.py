@@ -10,10 +10,10 @@ import typer
 
 from benchmarks import resultfolder, workload
 from benchmarks.hostsfile import load_hosts, load_steps
-from benchmarks.measure.run import run_workload
 from benchmarks.outcome import Ended
 from benchmarks.progress import say
 from benchmarks.table import one_line
+from inputs.limits import MOST_REPEATS
 
 
 def run(
@@ -32,11 +32,14 @@ def run(
         ),
     ] = None,
     repeats: Annotated[
-        int | None, typer.Option(min=1, help="Measured repeats instead of the workload's own number.")
+        int | None, typer.Option(min=1, max=MOST_REPEATS, help="Measured repeats instead of the workload's own number.")
     ] = None,
     warmups: Annotated[int | None, typer.Option(min=0, help="Warm-ups instead of the workload's own number.")] = None,
 ) -> None:
     """Measure a workload. Exit code 0 good, 1 error, 2 timeout, 3 threshold or SLO not met."""
+    # Kubernetes' client takes a second to import, and no other verb needs it.
+    from benchmarks.measure.run import run_workload
+
     chosen = workload.load(name, repeats=repeats, warmups=warmups)
     lab = load_hosts(hosts) if hosts else None
     taken = load_steps(steps) if steps else []

@@ -19,6 +19,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import load_kube_config
 from yarl import URL
 
+from benchmarks.kube import kubeconfig as kubeconfig_file
 from benchmarks.outcome import MeasurementError, UserError
 
 _KEEP_ALIVE_S = 300.0
@@ -68,6 +69,7 @@ class Connection:
         if not kubeconfig.is_file():  # noqa: ASYNC240 - once, before anything is measured
             msg = f"There is no kubeconfig {kubeconfig}."
             raise UserError(msg)
+        kubeconfig_file.require_usable(kubeconfig, context)
         configuration = type.__call__(Configuration)
         try:
             await load_kube_config(  # type: ignore[no-untyped-call]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from components import benchmarks, steps
+from components import steps, workloads
 from tests.graph.declared import SECRET, STACK, UNKNOWN, Declare, Graph, Resource, texts
 
 SHAPES: list[dict[str, Any]] = [
@@ -119,8 +119,8 @@ class TestReplacement:
 
     def test_a_changed_workload_runs_that_one_alone(self, lab: Declare, monkeypatch: pytest.MonkeyPatch) -> None:
         before = lab()
-        digest = benchmarks.workload_digest
-        monkeypatch.setattr(benchmarks, "workload_digest", lambda w: "changed" if w == "deployments-40" else digest(w))
+        digest = workloads.digest
+        monkeypatch.setattr(workloads, "digest", lambda w: "changed" if w == "deployments-40" else digest(w))
         after = lab()
         assert {n for n in before.commands if before.commands[n].inputs != after.commands[n].inputs} == {
             "workload-deployments-40"

@@ -39,7 +39,7 @@ def test_a_lab_without_such_settings_has_no_such_step(lab: Declare) -> None:
 
 
 def test_an_authority_that_is_not_there_is_said_before_anything_is_declared(lab: Declare) -> None:
-    with pytest.raises(SettingsError, match=r"ca: no/such\.pem can't be read"):
+    with pytest.raises(SettingsError, match=r"ca: no/such\.pem: there is no such file"):
         lab({"ca": "no/such.pem"})
 
 

@@ -27,6 +27,7 @@ MADE_HERE = (
     "artifacts",
     "bin",
     "built",
+    "checked",
     "durations.json",
     "go",
     "guests",

@@ -38,7 +38,7 @@ def hand_over(*paths: Path) -> None:
 
 def _notes() -> Iterator[Path]:
     """Bytecode and the test tools' caches; the sources are few beside what other folders hold."""
-    for source in ("benchmarks", "components", "tests", "tools"):
+    for source in ("benchmarks", "components", "inputs", "tests", "tools"):
         yield from (PROJECT / source).rglob("__pycache__")
     for tool in (".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache", "__pycache__"):
         yield PROJECT / tool

@@ -7,19 +7,17 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, field_validator, model_validator
 
 from components.settings import HostSettings, Slash24
+from inputs.model import InputModel
 
 BUILT_IMAGE = "debian"
 """The image that ``make image`` builds."""
 
 
-class Size(BaseModel):
+class Size(InputModel):
     """What each guest gets; a plain name stands for one of ``SIZES``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
     cpus: Annotated[int, Field(ge=1, le=256)] = Field(description="Processors")
     memory_gib: Annotated[float, Field(ge=1, le=1024)] = Field(description="Memory, GiB")
@@ -43,10 +41,8 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 
 
-class Image(BaseModel):
+class Image(InputModel):
     """What guests boot: a name that ``components/scripts/libvirt/images.toml`` knows, or a disk image by path or address."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", examples=["debian"])] | None = Field(
         None, description="debian (built by make image), or one of images.toml"

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components import labfile
+from components.given import Configured
 from components.labfile import load, parse
 from components.settings import SettingsError
 from components.steps import PROJECT
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEdNAFH4cOKsWvEb5rCA9ZEJ9rG5cAMbJvVUDQ4Lc5RG"
 
 
 @pytest.fixture
@@ -54,8 +56,7 @@ class TestLabFiles:
         with pytest.raises(SettingsError) as caught:
             load(stacks, "upstream-lab", "", {})
         message = str(caught.value)
-        assert message.startswith("stacks/upstream-lab.yaml is not YAML: ")
-        assert "line 1" in message
+        assert message.startswith("stacks/upstream-lab.yaml:1: is not YAML: ")
         assert one_paragraph(message)
 
     def test_a_file_that_is_a_list_is_refused(self, stacks: Path) -> None:
@@ -95,7 +96,9 @@ class TestSite:
     def test_a_wrong_value_names_the_file_for_all_labs_too(self, stacks: Path) -> None:
         site = stacks.parent / "site.yaml"
         site.write_text("proxy: http://me:secret@proxy.example\n")
-        with pytest.raises(SettingsError, match=r"site\.yaml\): proxy: "):
+        with pytest.raises(
+            SettingsError, match=r"site\.yaml:1: proxy: takes text .* it is 'http://\.\.\.@proxy\.example'"
+        ):
             load(stacks, "upstream-lab", "", {}, site)
 
     def test_no_such_file_is_nothing_shared(self, stacks: Path) -> None:
@@ -111,7 +114,7 @@ class TestOverrides:
         assert (hosts.cpus, hosts.memory_mib) == (7, 2048)
 
     def test_an_override_is_checked_like_the_file_and_says_where_it_is_from(self, stacks: Path) -> None:
-        with pytest.raises(SettingsError, match=r"configuration of stack upstream-lab\): unknown key hosts\.cpsu\."):
+        with pytest.raises(SettingsError, match=r"configuration of stack upstream-lab: unknown key hosts\.cpsu\."):
             load(stacks, "upstream-lab", "", {"hosts": {"cpsu": 7}})
 
     def test_hosts_of_another_kind_leave_out_what_only_the_files_kind_knows(self, stacks: Path) -> None:
@@ -130,16 +133,74 @@ class TestOverrides:
         assert (stacks / "upstream-lab.yaml").read_text() == before
 
     @pytest.mark.parametrize(
-        ("text", "value"), [("3", 3), ("true", True), ("[pods-8]", ["pods-8"]), ('{"cpus":4}', {"cpus": 4}), ("", "")]
+        ("key", "text", "found"),
+        [
+            ("workers", "3", ("workers", 3)),
+            ("workers", " 3 ", ("workers", 3)),
+            ("controllerRunsWorkloads", "true", ("controller_runs_workloads", True)),
+            ("controllerRunsWorkloads", "yes", ("controller_runs_workloads", True)),
+            ("controllers", "3", ("controllers", 3)),
+            ("workloads", "[pods-8]", ("workloads", ("pods-8",))),
+            ("workloads", '["pods-8"]', ("workloads", ("pods-8",))),
+            ("noProxy", "[1.30, no, 010, 2024-01-01]", ("no_proxy", ("1.30", "no", "010", "2024-01-01"))),
+            ("ca", "no", ("ca", "no")),
+            ("ca", "0755", ("ca", "0755")),
+            ("proxy", "null", ("proxy", None)),
+            ("version", "", ("version", None)),
+        ],
     )
-    def test_pulumis_text_is_typed_as_yaml_would(self, text: str, value: object) -> None:
-        assert labfile.typed("workers", text) == value
+    def test_a_configured_value_is_text_where_text_is_taken(
+        self, stacks: Path, key: str, text: str, found: tuple[str, object]
+    ) -> None:
+        assert getattr(load(stacks, "upstream-lab", "", {key: text}), found[0]) == found[1]
 
-    @pytest.mark.parametrize("text", ["[pods-8", "a: b: c", "\t- x", "*x"])
-    def test_a_value_that_is_no_yaml_is_refused_by_its_key(self, text: str) -> None:
-        with pytest.raises(SettingsError, match=r"^litelab:workloads: ") as caught:
-            labfile.typed("workloads", text)
+    @pytest.mark.parametrize("minor", ["1.34", "1.35"])
+    def test_a_minor_needs_no_quotes_that_a_shell_takes_off(self, stacks: Path, minor: str) -> None:
+        assert load(stacks, "upstream-lab", "", {"minor": minor, "distribution": "k0s"}).minor == minor
+
+    @pytest.mark.parametrize("text", ["2.30", "no", "010", "22:22", "2024-01-01", "1e3", "~user", "a: b"])
+    def test_text_is_taken_as_typed_and_shown_so(self, stacks: Path, text: str) -> None:
+        with pytest.raises(SettingsError, match=r"configuration of stack upstream-lab: minor: takes text") as caught:
+            load(stacks, "upstream-lab", "", {"minor": text})
+        assert f"and it is '{text}'" in str(caught.value)
+        assert "quotes" not in str(caught.value)
+
+    def test_what_path_made_is_typed_by_the_setting_too(self, stacks: Path) -> None:
+        # pulumi config set --path makes 123 of what is to be text, and text of what is to be true.
+        over = {"hosts": '{"cpus":"4","internet":"yes"}', "registries": '{"docker.io":"https://m.example"}'}
+        lab = load(stacks, "upstream-lab", "", over)
+        assert (lab.hosts.cpus, lab.hosts.internet) == (4, True)
+        (stacks / "mine.yaml").write_text(
+            "hosts: {kind: existing, addresses: [a], key: /k, hostKeys: ['@cert-authority * "
+            + KEY
+            + "']}\nworkers: 0\n"
+            "controllerRunsWorkloads: true\n"
+        )
+        hosts = load(stacks, "mine", "", {"hosts": {"addresses": ["b", 12]}, "workers": "1"}).hosts.model_dump()
+        assert hosts["addresses"] == ("b", "12")
+
+    @pytest.mark.parametrize("text", ["[pods-8", "a: b: c", "\t- x", "*x", "[a, *x]"])
+    def test_a_list_that_is_no_yaml_is_refused_by_its_key_with_the_command(self, stacks: Path, text: str) -> None:
+        with pytest.raises(
+            SettingsError, match=r"^configuration of stack upstream-lab: litelab:workloads: is not YAML"
+        ) as caught:
+            load(stacks, "upstream-lab", "", {"workloads": text})
+        assert "'pulumi config set --stack upstream-lab --path litelab:workloads VALUE'" in str(caught.value)
         assert one_paragraph(str(caught.value))
+
+    @pytest.mark.parametrize(
+        ("text", "told"), [("010", "is 010, which YAML reads as the number 8"), ("x", "it is 'x'")]
+    )
+    def test_a_number_that_is_none_is_refused_by_its_key(self, stacks: Path, text: str, told: str) -> None:
+        with pytest.raises(SettingsError, match=r"configuration of stack upstream-lab: .*workers") as caught:
+            load(stacks, "upstream-lab", "", {"workers": text})
+        assert told in str(caught.value)
+
+    @pytest.mark.parametrize("key", ["proxy", "workers", "workloads", "nosuch"])
+    def test_a_secret_is_never_shown(self, stacks: Path, key: str) -> None:
+        with pytest.raises(SettingsError) as caught:
+            load(stacks, "upstream-lab", "", {key: Configured("THE-SECRET: [", secret=True)})
+        assert "THE-SECRET" not in str(caught.value)
 
 
 class TestAnotherKindOfHosts:

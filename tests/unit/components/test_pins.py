@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from components import pins
+from inputs.errors import InputError
 from tools import distributions
 
 DIGEST = "ab" * 32
@@ -35,7 +36,7 @@ class TestRelease:
 
     @pytest.mark.parametrize("distribution", sorted(pins._all()))
     def test_every_minor_has_a_version_with_addresses(self, distribution: str) -> None:
-        for minor in pins._all()[distribution]["minors"]:
+        for minor in pins._all()[distribution].minors:
             for pin in pins.release(distribution, minor, None).artifacts:
                 assert pin.optional or pin.url.startswith("https://")
 
@@ -65,6 +66,38 @@ class TestFilling:
         assert found == [f"d v1.34.0 tool: {DIGEST}"]
         assert [line.partition(":")[0] for line in left] == ["d v1.34.0 lost"]
         assert f'lost = "unpinned"\ntool = "{DIGEST}"\n' in file.read_text()
+
+    @pytest.mark.parametrize(
+        ("before", "after", "told"),
+        [
+            ('"v1.34.0" }\nbase', '"v1.34.0"\nbase', "distributions.toml:2: is not TOML"),
+            ("base =", "bsae =", "distributions.toml:3: unknown key d.bsae. Did you mean base?"),
+            ('"1.34" =', '"1,34" =', "distributions.toml:2: d.minors: takes names of the form"),
+            ('file = "lost"', "optional = true", "distributions.toml:8: d.artifacts.lost.file: is missing"),
+            (
+                'lost = "unpinned"',
+                'lost = "abc"',
+                "distributions.toml:11: d.digests.v1.34.0.lost: takes text of the form",
+            ),
+            (
+                'lost = "unpinned"',
+                'losst = "unpinned"',
+                "distributions.toml:10: d.digests: losst of v1.34.0 is none of the artifacts, which are tool, lost",
+            ),
+            ("[d]", "d = 1\n[d]", "distributions.toml:2: is not TOML"),
+            ("[d]", "# caf\xe9\n[d]", "distributions.toml:1: has the byte 0xe9"),
+        ],
+    )
+    def test_what_a_contributor_gets_wrong_is_told_with_its_line(
+        self, file: Path, before: str, after: str, told: str
+    ) -> None:
+        text = file.read_text()
+        assert before in text
+        file.write_bytes(text.replace(before, after, 1).encode("latin-1"))
+        with pytest.raises(InputError) as caught:
+            pins.release("d", "1.34", None)
+        assert told in str(caught.value)
+        assert "\n" not in str(caught.value)
 
     def test_a_second_time_changes_nothing(self, file: Path) -> None:
         distributions.fill(file)

@@ -96,7 +96,7 @@ class TestFiles:
         ]
 
     def test_all_others_are_refused_for_cri_o_which_knows_no_such_thing(self) -> None:
-        with pytest.raises(SettingsError, match=r"'\*' can't be told to microshift.*Name each one"):
+        with pytest.raises(ValueError, match=r"'\*' can't be told to microshift.*Name each one"):
             made({"distribution": "microshift", "registries": {"*": "https://c", "docker.io": "https://c"}})
 
     def test_a_lab_that_asks_for_nothing_gets_nothing(self) -> None:
@@ -118,14 +118,25 @@ class TestAuthority:
         assert site.authority(str(tmp_path / "ca.pem")) == authority.pem * 2
 
     @pytest.mark.parametrize(
-        ("content", "told"), [(None, "can't be read: No such file"), ("no certificate", "holds no certificate in PEM")]
+        ("content", "told"),
+        [
+            (None, "{path}: there is no such file"),
+            ("no certificate", "{path}: holds no certificate in PEM"),
+            ("\n-----BEGIN CERTIFICATE-----\nMIIB\n", "{path}:2: here begins what is no certificate in PEM"),
+            ("\n\n-----BEGIN EC PRIVATE KEY-----", "{path}:3: holds a private key too"),
+            (b"\x30\x82\x01\x0a", "{path}: is in DER. Convert it: openssl x509 -inform der"),
+            (b"caf\xe9", "{path}:1: has the byte 0xe9, which is no UTF-8"),
+        ],
     )
-    def test_what_is_no_certificate_is_refused(self, tmp_path: Path, content: str | None, told: str) -> None:
+    def test_what_is_no_certificate_is_refused(self, tmp_path: Path, content: str | bytes | None, told: str) -> None:
         path = tmp_path / "ca.pem"
         if content is not None:
-            path.write_text(content)
-        with pytest.raises(SettingsError, match=f"ca: {path} {told}"):
-            site.authority(str(path))
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        with pytest.raises(SettingsError) as caught:
+            site.authority(str(path), "stacks/x.yaml:3: ca")
+        message = str(caught.value)
+        assert message.startswith("stacks/x.yaml:3: ca: " + told.format(path=path))
+        assert "\n" not in message
 
     def test_a_private_key_never_goes_to_hosts(self, tmp_path: Path, authority: Authority) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
