@@ -28,6 +28,15 @@ START_S = 1200
 READY_S = 300
 """How long a cluster may take to come back once its hosts run."""
 
+
+def patience(run: Path) -> int:
+    """How many times longer than on hardware a lab may take, as its hosts or this machine have said when it was made."""
+    try:
+        return max(int((run / "patience").read_text(encoding="utf-8")), 1)
+    except (OSError, ValueError):
+        return 1
+
+
 _STEP = "command:local:Command"
 _PART = r"network|host-\d+"
 
@@ -132,6 +141,11 @@ class Presence:
         self.parts = parts(known)
         self._script = script(self.kind, self.parts)
 
+    @property
+    def patience(self) -> int:
+        """``patience`` of this lab."""
+        return patience(self.run)
+
     def _command(self, verb: str, part: Part) -> tuple[list[str], dict[str, str]]:
         own = {"LITELAB_RUN": str(self.run), "IDENTITY": part.identity}
         return [str(self._script), verb, part.name], {**stacks.environment(self._cache), **part.environment, **own}
@@ -150,10 +164,10 @@ class Presence:
         try:
             done = subprocess.run(
                 command, cwd=PROJECT, env=environment, capture_output=True, text=True, errors="replace",
-                check=False, timeout=LOOK_S, stdin=subprocess.DEVNULL,
+                check=False, timeout=LOOK_S * self.patience, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            return Seen(part, "unreachable", f"nothing was heard of it within {LOOK_S} s")
+            return Seen(part, "unreachable", f"nothing was heard of it within {LOOK_S * self.patience} s")
         state, _, why = done.stdout.strip().partition(" ")
         if done.returncode != 0 or state not in STATES:
             return Seen(
@@ -179,10 +193,10 @@ class Presence:
         try:
             done = subprocess.run(
                 command, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                text=True, errors="replace", check=False, timeout=START_S, stdin=subprocess.DEVNULL,
+                text=True, errors="replace", check=False, timeout=START_S * self.patience, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            msg = f"{part.name} of the lab {self.stack} did not start within {START_S} s. 'make logs STACK={self.stack}' says more."
+            msg = f"{part.name} of the lab {self.stack} did not start within {START_S * self.patience} s. 'make logs STACK={self.stack}' says more."
             raise SetupError(msg) from None
         if done.returncode != 0:
             words = done.stderr.strip().removeprefix("error: ")
@@ -214,7 +228,7 @@ class Presence:
             "kubectl",
             "--kubeconfig",
             str(self.run / "kubeconfig"),
-            "--request-timeout=10s",
+            f"--request-timeout={10 * self.patience}s",
             "get",
             *words,
             "-o",
@@ -223,7 +237,7 @@ class Presence:
         try:
             done = subprocess.run(
                 command, executable=kubectl, env=stacks.environment(self._cache), capture_output=True, text=True,
-                check=False, timeout=30, stdin=subprocess.DEVNULL,
+                check=False, timeout=30 * self.patience, stdin=subprocess.DEVNULL,
             )  # fmt: skip
             items: list[dict[str, Any]] = json.loads(done.stdout)["items"]
         except (OSError, subprocess.TimeoutExpired, ValueError, KeyError):
@@ -236,7 +250,7 @@ class Presence:
             return ""
         # Until its controller has missed it, a node that is gone is shown as Ready.
         begun = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since))
-        deadline, nodes = time.monotonic() + READY_S, list[dict[str, Any]]()
+        deadline, nodes = time.monotonic() + READY_S * self.patience, list[dict[str, Any]]()
         while time.monotonic() < deadline:
             nodes = self.nodes()
             if nodes and all(node["ready"] and node["seen"] > begun for node in nodes):
@@ -294,7 +308,7 @@ def bring_back(presence: Presence) -> Replacement:
         late = presence.await_cluster(began)
         if late:
             msg = (
-                f"The hosts of the lab {stack} were started again, and after {READY_S} s its cluster has not come back: {late}. 'make status "
+                f"The hosts of the lab {stack} were started again, and after {READY_S * presence.patience} s its cluster has not come back: {late}. 'make status "
                 f"STACK={stack}' names hosts and units, 'make logs STACK={stack}' packs what they say. 'make destroy STACK={stack}', then "
                 f"'make lab STACK={stack}' makes it again."
             )

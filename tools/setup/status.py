@@ -13,7 +13,7 @@ from typing import Any
 
 from tools.setup import stacks
 from tools.setup.places import PROJECT
-from tools.setup.presence import Presence, Seen, resources
+from tools.setup.presence import Presence, Seen, patience, resources
 
 HOST_S = 20
 
@@ -34,7 +34,7 @@ def guide(cache: Path, stack: str) -> dict[str, Any]:
     try:
         done = subprocess.run(
             [python, "-m", "components.guide", stack],
-            cwd=PROJECT, env=stacks.environment(cache), capture_output=True, text=True, check=False, timeout=60,
+            cwd=PROJECT, env=stacks.environment(cache), capture_output=True, text=True, check=False, timeout=60 * patience(PROJECT / ".lab" / "run" / stack),
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
         found: dict[str, Any] = json.loads(done.stdout)
@@ -85,15 +85,16 @@ def read_host(said: str, units: Sequence[str]) -> Host | None:
 
 
 def ask(run: Path, host: str, units: Sequence[str]) -> Host:
-    """What a host says of itself within ``HOST_S``."""
-    command = ["ssh", "-F", str(run / "ssh_config"), "-o", "ConnectTimeout=5", host, "sh", "-s"]
+    """What a host says of itself within ``HOST_S``, on a slow machine longer."""
+    slow = patience(run)
+    command = ["ssh", "-F", str(run / "ssh_config"), "-o", f"ConnectTimeout={5 * slow}", host, "sh", "-s"]
     try:
         seen = subprocess.run(
             command, input=_ASK.replace("UNITS", " ".join(units) or "''"), capture_output=True, text=True,
-            errors="replace", check=False, timeout=HOST_S,
+            errors="replace", check=False, timeout=HOST_S * slow,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return Host(f"does not answer within {HOST_S} s")
+        return Host(f"does not answer within {HOST_S * slow} s")
     return read_host(seen.stdout, units) or Host(seen.stderr.strip() or "answers, and does not say how it is")
 
 
@@ -179,7 +180,7 @@ def _nodes_table(cache: Path, run: Path) -> None:
         "kubectl",
         "--kubeconfig",
         str(run / "kubeconfig"),
-        "--request-timeout=20s",
+        f"--request-timeout={20 * patience(run)}s",
         "get",
         "nodes",
         "-o",

@@ -36,7 +36,7 @@ look_network() {
 look_host() {
   local dir=$RUN/hosts/$NAME said words pid=''
   # Its key proves which host answers.
-  said=$(timeout 20 ssh -F "$RUN/ssh_config" -o ConnectTimeout=5 "$NAME" true </dev/null 2>&1) && echo running && return
+  said=$(timeout $((20 * PATIENCE)) ssh -F "$RUN/ssh_config" -o ConnectTimeout=$((5 * PATIENCE)) "$NAME" true </dev/null 2>&1) && echo running && return
   { read -r pid <"$RECORD/$NAME.pid"; } 2>/dev/null || true
   if [ ! -s "$dir/upper/etc/machine-id" ]; then
     echo "gone its disk $dir is gone"
@@ -46,7 +46,7 @@ look_host() {
     echo "off its network namespace $LAB_NS-$NAME is gone"
   else
     words=$(printf '%s' "$said" | tail -n 1 | tr -d '\r')
-    echo "unreachable its machine runs, and ssh does not answer (${words:-no answer within 20 s})"
+    echo "unreachable its machine runs, and ssh does not answer (${words:-no answer within $((20 * PATIENCE)) s})"
   fi
 }
 

@@ -342,3 +342,13 @@ def test_resources_that_wait_for_their_deletion_are_not_looked_at(
     assert [part.name for part in presence.parts(presence.resources(tmp_path, "my"))] == ["host-1"]
     path.write_text("{")
     assert presence.resources(tmp_path, "my") == []
+
+
+class TestPatience:
+    @pytest.mark.parametrize(("text", "times"), [("8\n", 8), ("1\n", 1), ("0\n", 1), ("", 1), ("soon\n", 1), (None, 1)])
+    def test_limits_are_multiplied_by_what_the_lab_was_made_with(
+        self, text: str | None, times: int, tmp_path: Path
+    ) -> None:
+        if text is not None:
+            (tmp_path / "patience").write_text(text)
+        assert presence.patience(tmp_path) == times
