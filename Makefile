@@ -89,9 +89,9 @@ test-libvirt: ## real virtual machines with a libvirtd of their own; needs root,
 	@$(SETUP) setup --group tests --stack libvirt-lab
 	@$(RUN) pytest tests/libvirt
 
-test-machines: ## the default lab on whole machines of Debian 12 and 13, emulated without KVM; needs root, up to 90 minutes a release (RELEASE=13)
+test-machines: ## the default lab on whole machines of Debian 12 and 13, emulated without KVM; needs root, up to 90 minutes a release (RELEASE=13 HOSTS=3)
 	@$(SETUP) setup --group tests
-	@$(ENV) pytest -s tests/machines $(if $(RELEASE),-k "Debian-$(RELEASE)")
+	@$(ENV) HOSTS=$(HOSTS) pytest -s tests/machines $(if $(RELEASE),-k "Debian-$(RELEASE)")
 
 faults: ## hurt labs in every way there is a test for, 60 and more faults, and print what came of it (hours; SEED=n repeats one)
 	@$(SETUP) setup --group tests

@@ -22,6 +22,11 @@ BOOT_S = 60 * PATIENCE
 COMMAND_S = 30 * PATIENCE
 
 
+def is_fast() -> bool:
+    """Whether machines run by KVM here."""
+    return kvm.starts_a_guest()[0]
+
+
 def _free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -48,11 +53,10 @@ class Machine:
         return self.folder / "console.log"
 
     def __enter__(self) -> Self:
-        accelerated = kvm.starts_a_guest()[0]
         # Emulated: a large cache of translated code, since Kubernetes is large; four levels of paging; and no PCLMULQDQ, which this
         # QEMU computes bit by bit, so that programs encrypt in another way.
         how = ["-accel", "kvm", "-cpu", "host"]
-        if not accelerated:
+        if not is_fast():
             how = ["-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "max,la57=off,-pclmulqdq"]
         command = ["qemu-system-x86_64", "-machine", "q35", *how, "-smp", str(PROCESSORS), "-m", str(MEMORY_MIB)]
         command += ["-kernel", str(self.disks.kernel), "-initrd", str(self.disks.initrd)]
