@@ -85,7 +85,7 @@ def _edit_lab(machine: Machine) -> list[str]:
     number = int(os.environ.get("HOSTS") or (3 if is_fast() else 1))
     lines = ["/^workloads:/c\\workloads: [pods-8]", f"/^workers:/c\\workers: {number - 1}"]
     if number == 1:
-        lines.append("$a controllerRunsWorkloads: true")
+        lines.append("1i controllerRunsWorkloads: true")
     machine.run(
         f"sed -i {' '.join(f'-e {shlex.quote(line)}' for line in lines)} stacks/upstream-lab.yaml && cat stacks/upstream-lab.yaml"
     )
