@@ -14,7 +14,7 @@ override SHELL := /bin/sh
 .NOTPARALLEL:
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor setup lab destroy stack status ssh logs kubeconfig bench orphans check test test-full test-libvirt test-machines faults perf image clean-cache format conformance contract pins
+.PHONY: help doctor setup lab destroy stack passphrase status ssh logs kubeconfig bench orphans check test test-full test-libvirt test-machines faults perf image clean-cache format conformance contract pins
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,9 @@ destroy: ## remove a lab and every trace of it
 
 stack: setup ## another stack of a lab: make stack NAME=my FROM=upstream-lab
 	@$(SETUP) stack "$(NAME)" "$(FROM)"
+
+passphrase: ## give a stack that was made with another passphrase this checkout's; asks for that one
+	@$(SETUP) passphrase $(STACK)
 
 status: ## a lab's hosts and nodes
 	@$(SETUP) status $(STACK)

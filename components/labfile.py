@@ -23,6 +23,8 @@ from inputs.places import Place, Source, Unknown
 
 SITE_KEYS = ("proxy", "noProxy", "ca", "registries")
 """What a file for all labs may hold."""
+CHECKOUT_KEYS = ("backend", "passphraseFile")
+"""What it may hold beside that, which is no lab's: where Pulumi keeps the checkout's state (``tools/environment.py``)."""
 
 
 def load(
@@ -73,10 +75,10 @@ def load(
 
 def _shared(site: Path) -> tuple[dict[str, Any], Source]:
     file = _mapping(site, "what all labs share", "proxy: http://proxy.example:3128")
-    if other := [key for key in file.content if key not in SITE_KEYS]:
-        msg = f"{file.at((other[0],))}: {', '.join(other)} can't be shared by all labs; it takes {', '.join(SITE_KEYS)}. Nothing was made."
+    if other := [key for key in file.content if key not in (*SITE_KEYS, *CHECKOUT_KEYS)]:
+        msg = f"{file.at((other[0],))}: {', '.join(other)} can't be shared by all labs; it takes {', '.join((*SITE_KEYS, *CHECKOUT_KEYS))}. Nothing was made."
         raise SettingsError(msg)
-    return file.content, file
+    return {key: value for key, value in file.content.items() if key in SITE_KEYS}, file
 
 
 def _mapping(path: Path, what: str, example: str) -> yamlfile.Document:

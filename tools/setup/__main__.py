@@ -135,6 +135,9 @@ def main(arguments: list[str]) -> int:
     bench.add_argument("stack")
     bench.add_argument("workload")
     bench.add_argument("--repeats", default="3")
+    verbs.add_parser(
+        "passphrase", help="give a stack that was made with another passphrase this checkout's"
+    ).add_argument("stack")
     new = verbs.add_parser("stack")
     new.add_argument("name")
     new.add_argument("lab")
@@ -149,6 +152,9 @@ def main(arguments: list[str]) -> int:
             return clean_cache(cache)
         case "hand-over":
             places.hand_over()
+            return 0
+        case "passphrase":
+            stacks.change_passphrase(cache, given.stack)
             return 0
         case "kubeconfig":
             return lab.kubeconfig(given.stack)

@@ -202,25 +202,17 @@ def _versions(cache: Path) -> dict[str, Any]:
     }
 
 
-def _state(stack: str) -> dict[str, Any]:
-    try:
-        content = json.loads(_read(stacks.STATE / ".pulumi" / "stacks" / stacks.NAME / f"{stack}.json"))
-        latest: dict[str, Any] = content["checkpoint"]["latest"] or {}
-    except (ValueError, KeyError, TypeError):
-        return {}
-    return latest
-
-
 def _pulumi(stack: str) -> dict[str, Any]:
     """What Pulumi did and what it knows: names, kinds, times and outcomes, never a resource's inputs or outputs."""
 
     def resource(entry: dict[str, Any]) -> dict[str, Any]:
         return {key: entry[key] for key in ("urn", "type", "created", "modified", "initErrors") if key in entry}
 
-    latest = _state(stack)
-    history = stacks.STATE / ".pulumi" / "history" / stacks.NAME / stack
+    latest = stacks.latest(stack)
+    state = stacks.folder()
+    history = sorted((state / ".pulumi" / "history" / stacks.NAME / stack).glob("*.history.json")) if state else []
     runs = []
-    for path in sorted(history.glob("*.history.json"))[-NEWEST_RUNS:]:
+    for path in history[-NEWEST_RUNS:]:
         try:
             entry = json.loads(_read(path))
         except ValueError:

@@ -41,6 +41,8 @@ def up(cache: Path, stack: str, progress: Progress) -> int:
     replaced = presence.bring_back(presence.Presence(cache, stack))
     code = _pulumi(cache, "up", stack, {**environment, **replaced.environment}, replaced.flags)
     hand_over()
+    if code not in {0, STOPPED} and (why := stacks.has_another_passphrase(cache, stack)):
+        raise SetupError(why)
     if code != 0:
         # Who stopped it may have good reason to keep it.
         if os.environ.get("DESTROY_ON_FAILURE") == "1" and code != STOPPED:
@@ -119,6 +121,8 @@ def destroy(cache: Path, stack: str, progress: Progress) -> int:
     # What a host has to do before it goes is done by its way; libvirt takes the host away without.
     reopen(stack)
     code = _pulumi(cache, "destroy", stack, stacks.environment(cache))
+    if code not in {0, STOPPED} and (why := stacks.has_another_passphrase(cache, stack)):
+        raise SetupError(why)
     if code == 0:
         code = _remove_unknown(stack)
     hand_over()

@@ -81,15 +81,7 @@ class Seen:
 
 def resources(cache: Path, stack: str) -> list[dict[str, Any]]:
     """What the stack's state has; nothing when there is no state."""
-    try:
-        try:
-            latest = json.loads(stacks.state_file(stack).read_text(encoding="utf-8"))["checkpoint"]["latest"]
-        except FileNotFoundError:
-            # In another backend.
-            latest = json.loads(stacks.pulumi(cache, "stack", "export", "--stack", stack))["deployment"]
-    except (OSError, ValueError, KeyError, SetupError):
-        return []
-    found: list[dict[str, Any]] = (latest or {}).get("resources") or []
+    found: list[dict[str, Any]] = stacks.latest(stack, cache).get("resources") or []
     return [entry for entry in found if not entry.get("delete")]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import getpass
 import json
 import os
 import re
@@ -10,11 +12,15 @@ import secrets
 import signal
 import socket
 import subprocess
+import sys
 import time
+import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tools import environment as environments
+from tools.setup import places
 from tools.setup.errors import SetupError
 from tools.setup.places import OWN, PROJECT
 from tools.setup.progress import Progress
@@ -22,6 +28,8 @@ from tools.setup.progress import Progress
 NAME = "litelab"
 STATE = OWN / "state"
 UNREADABLE_LOCK_S = 10.0
+WRONG_PASSPHRASE = "incorrect passphrase"
+"""Pulumi's words."""
 STACK_NAME = r"[a-z0-9][a-z0-9-]{0,39}"
 """As components/settings.py has it, which needs more than a bare Python."""
 
@@ -36,6 +44,10 @@ def prepare() -> None:
     for folder in (OWN, STATE, OWN / "config"):
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
+    site = environments.site_settings()
+    if "passphraseFile" in site:
+        _require_passphrase(environments.passphrase_file(site))
+        return
     passphrase = OWN / "passphrase"
     if not passphrase.exists():
         temporary = OWN / ".passphrase.new"
@@ -45,19 +57,64 @@ def prepare() -> None:
         temporary.replace(passphrase)
 
 
+def _require_passphrase(path: Path) -> None:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        msg = f".lab/site.yaml: passphraseFile names {path}, which can't be read: {why}. Put the passphrase there, or take the line out."
+        raise SetupError(msg) from error
+    if not text.strip():
+        msg = f".lab/site.yaml: passphraseFile names {path}, which is empty. Put the passphrase there, or take the line out."
+        raise SetupError(msg)
+
+
 def labs() -> list[str]:
     """Every lab in ``stacks/``."""
     return sorted(p.stem for p in (PROJECT / "stacks").glob("*.yaml"))
 
 
-def state_file(stack: str) -> Path:
-    """Where Pulumi keeps the stack's state."""
-    return STATE / ".pulumi" / "stacks" / NAME / f"{stack}.json"
+def folder() -> Path | None:
+    """Where this checkout's state is: its own folder, or the one of a ``file://`` backend; None for any other backend."""
+    backend = environments.site_settings().get("backend")
+    if backend is None:
+        return STATE
+    address = urllib.parse.urlsplit(backend)
+    return Path(address.path) if address.scheme == "file" else None
+
+
+def state_file(stack: str) -> Path | None:
+    """Where Pulumi keeps the stack's state; None when that is not on this machine."""
+    state = folder()
+    return state and state / ".pulumi" / "stacks" / NAME / f"{stack}.json"
 
 
 def exists(stack: str) -> bool:
     """Whether Pulumi knows the stack."""
-    return state_file(stack).exists()
+    path = state_file(stack)
+    return path.exists() if path else stack in _listed(places.cache())
+
+
+@functools.cache
+def _listed(cache: Path) -> frozenset[str]:
+    """Stacks in a backend whose files can't be looked at; none before set-up has built Pulumi."""
+    if not (cache / "bin" / "pulumi").exists():
+        return frozenset()
+    found = json.loads(pulumi(cache, "stack", "ls", "--json"))
+    return frozenset(str(stack["name"]).rpartition("/")[2] for stack in found)
+
+
+def latest(stack: str, cache: Path | None = None) -> dict[str, Any]:
+    """What Pulumi knows of a stack; empty when that can't be read, or nothing was made yet."""
+    path = state_file(stack)
+    try:
+        if path is not None:
+            found = json.loads(path.read_text(encoding="utf-8"))["checkpoint"]["latest"]
+        else:
+            found = json.loads(pulumi(cache or places.cache(), "stack", "export", "--stack", stack))["deployment"]
+    except (OSError, ValueError, KeyError, TypeError, SetupError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def require_whole_state(stack: str) -> None:
@@ -67,10 +124,13 @@ def require_whole_state(stack: str) -> None:
         SetupError: with the command that puts back the newest copy that Pulumi itself has kept.
     """
     path = state_file(stack)
+    if path is None:
+        # The backend's own business.
+        return
     lab_is_there = (OWN / "run" / stack / "lab.env").exists()
     if _is_whole(path) or not (path.exists() or lab_is_there):
         return
-    shown = path.relative_to(PROJECT)
+    shown = _shown(path)
     trouble = (
         f"cut off or broken ({path.stat().st_size} bytes)" if path.exists() else "gone, and its lab is still there"
     )
@@ -85,7 +145,7 @@ def require_whole_state(stack: str) -> None:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(whole[-1].stat().st_mtime))
         msg = (
             f"The state of stack {stack}, {shown}, is {trouble}, so Pulumi does not know what the lab has. Its newest whole copy is of "
-            f"{when}; 'cp {whole[-1].relative_to(PROJECT)} {shown}' puts it back. Then run the same command again: what that copy does not "
+            f"{when}; 'cp {_shown(whole[-1])} {shown}' puts it back. Then run the same command again: what that copy does not "
             "know yet is made again or removed."
         )
         raise SetupError(msg)
@@ -94,6 +154,10 @@ def require_whole_state(stack: str) -> None:
         f"'make orphans REMOVE=1' removes what the lab has on this machine, and 'make stack NAME={stack} FROM=LAB' makes the stack again."
     )
     raise SetupError(msg)
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path
 
 
 def _is_whole(path: Path) -> bool:
@@ -119,9 +183,72 @@ def pulumi(cache: Path, *arguments: str) -> str:
         stdin=subprocess.DEVNULL,
     )
     if done.returncode != 0:
+        if WRONG_PASSPHRASE in done.stderr:
+            stack = arguments[arguments.index("--stack") + 1] if "--stack" in arguments else arguments[-1]
+            raise SetupError(_of_another_passphrase(stack))
         msg = f"pulumi {' '.join(arguments)}: {' '.join(done.stderr.split()) or 'failed without a word'}"
         raise SetupError(msg)
     return done.stdout
+
+
+def has_another_passphrase(cache: Path, stack: str) -> str:
+    """Why Pulumi can't read the secrets of a stack, and the fix; empty when it can, or can't for another reason."""
+    try:
+        # Other commands look at the passphrase only where there is a secret to show; this one always does.
+        pulumi(cache, "stack", "history", "--show-secrets", "--json", "--page-size", "1", "--stack", stack)
+    except SetupError as error:
+        return str(error) if str(error) == _of_another_passphrase(stack) else ""
+    return ""
+
+
+def _of_another_passphrase(stack: str) -> str:
+    own = _shown(environments.passphrase_file(environments.site_settings()))
+    return (
+        f"Stack {stack} was made with another passphrase than the one in {own}: of another checkout, or the PULUMI_CONFIG_PASSPHRASE of a shell, "
+        f"which older versions of Litelab took, even empty. 'make passphrase STACK={stack}' asks for that passphrase and puts {own} in its place. "
+        "Then run the same command again."
+    )
+
+
+def change_passphrase(cache: Path, stack: str) -> None:
+    """Encrypt a stack's secrets with this checkout's passphrase, where they were with another, which is asked for.
+
+    Raises:
+        SetupError: that was not the stack's passphrase.
+    """
+    if not exists(stack):
+        settings = _shown(OWN / "config" / f"Pulumi.{stack}.yaml")
+        msg = f"There is no stack {stack!r} whose passphrase could be changed. If {settings} is there, delete it and set the stack's settings again."
+        raise SetupError(msg)
+    if not has_another_passphrase(cache, stack):
+        print(f"Stack {stack} has this checkout's passphrase already.")
+        return
+    asked = f"Passphrase that stack {stack} was made with (it may be empty): "
+    old = getpass.getpass(asked) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    new = environments.passphrase_file(environments.site_settings()).read_text(encoding="utf-8").strip()
+    done = subprocess.run(
+        [
+            str(cache / "bin" / "pulumi"),
+            "stack",
+            "change-secrets-provider",
+            "passphrase",
+            "--stack",
+            stack,
+            "--cwd",
+            str(PROJECT),
+        ],
+        env={**environment(cache), "PULUMI_CONFIG_PASSPHRASE": old},
+        input=f"{new}\n{new}\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = " ".join(done.stderr.split())
+        why = "that is not its passphrase" if WRONG_PASSPHRASE in said else f"Pulumi says: {said}"
+        msg = f"The passphrase of stack {stack} was not changed: {why}. Nothing was changed; run the same command again with the right one."
+        raise SetupError(msg)
+    print(f"Stack {stack} has this checkout's passphrase now.")
 
 
 def create(cache: Path, names: list[str], progress: Progress) -> None:
@@ -129,7 +256,19 @@ def create(cache: Path, names: list[str], progress: Progress) -> None:
     for name in names:
         if not exists(name):
             with progress.step(f"stack {name}"):
+                _drop_useless_salt(name)
                 pulumi(cache, "stack", "init", name)
+            _listed.cache_clear()
+
+
+def _drop_useless_salt(stack: str) -> None:
+    """Before a stack is made: its settings may be there already, with the mark of a passphrase that encrypted nothing in them."""
+    path = OWN / "config" / f"Pulumi.{stack}.yaml"
+    with contextlib.suppress(FileNotFoundError):
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if not line.startswith("encryptionsalt:")]
+        if kept != lines and not any("secure:" in line for line in lines):
+            path.write_text("".join(kept), encoding="utf-8")
 
 
 def create_from(cache: Path, name: str, lab: str, progress: Progress) -> None:
@@ -191,8 +330,11 @@ class Lock:
             return UNREADABLE_LOCK_S + 1
 
 
-def locks(stack: str, state: Path = STATE) -> list[Lock]:
-    """Who holds the stack, as the lock files say."""
+def locks(stack: str, state: Path | None = None) -> list[Lock]:
+    """Who holds the stack, as the lock files say; none where they are not on this machine."""
+    state = state or folder()
+    if state is None:
+        return []
     found = []
     for path in (state / ".pulumi" / "locks").rglob("*.json"):
         # By folder name, not anywhere in the path: the checkout's own folder may have a stack's name.
@@ -218,7 +360,8 @@ def locks(stack: str, state: Path = STATE) -> list[Lock]:
 
 def end_left_plugins() -> None:
     """End the plugins of this checkout whose Pulumi was killed: the language host would notice that only after minutes."""
-    mine = f"PULUMI_BACKEND_URL=file://{STATE}".encode()
+    backend = environments.site_settings().get("backend", f"file://{STATE}")
+    mine = f"PULUMI_BACKEND_URL={backend}".encode()
     for folder in Path("/proc").glob("[0-9]*"):
         # They may end, or belong to another user, while they are looked at.
         with contextlib.suppress(OSError, ValueError):
@@ -252,17 +395,20 @@ def free(cache: Path, stack: str, progress: Progress) -> None:
         )
         end_left_plugins()
         pulumi(cache, "cancel", "--yes", "--stack", stack)
-    if _pending(stack):
+    if latest(stack, cache).get("pending_operations"):
         progress.say(f"  the last run of stack {stack} left steps half done; the next lines do them again")
         pulumi(cache, "refresh", "--yes", "--skip-preview", "--clear-pending-creates", "--stack", stack)
 
 
-def drop_cut_off_attributes(stack: str, state: Path = STATE) -> None:
+def drop_cut_off_attributes(stack: str, state: Path | None = None) -> None:
     """Delete what a killed Pulumi has half written beside a stack's state and locks; nobody may be running on the stack.
 
     Its backend keeps a file's content type in ``FILE.attrs``, written first. When that is cut off, Pulumi says "failed to load checkpoint: EOF"
     of a whole file; without it the file is read all the same (gocloud.dev/blob/fileblob).
     """
+    state = state or folder()
+    if state is None:
+        return
     own = state / ".pulumi" / "stacks" / NAME / f"{stack}.json.attrs"
     beside_locks = (p for p in (state / ".pulumi" / "locks").rglob("*.attrs") if p.parent.name == stack)
     for path in (own, *beside_locks):
@@ -271,12 +417,3 @@ def drop_cut_off_attributes(stack: str, state: Path = STATE) -> None:
                 json.loads(path.read_bytes())
             except ValueError:
                 path.unlink()
-
-
-def _pending(stack: str) -> bool:
-    path = state_file(stack)
-    try:
-        deployment = json.loads(path.read_text(encoding="utf-8"))["checkpoint"]["latest"] or {}
-    except (OSError, ValueError, KeyError):
-        return False
-    return bool(deployment.get("pending_operations"))

@@ -436,6 +436,12 @@ def try_login(through: str) -> None:
 
 def is_known(run: Path) -> bool:
     """Whether a lab's Pulumi state has hosts, or is being changed."""
+    site = run.parent.parent / "site.yaml"
+    if site.exists() and re.search(
+        r"""(?m)^["']?backend["']? *:""", site.read_text(encoding="utf-8", errors="replace")
+    ):
+        # A backend that its checkout names can't be asked here: a lab there is known as long as it has its record.
+        return (run / "ssh_config").exists()
     state = run.parent.parent / "state" / ".pulumi" / "stacks" / "litelab" / f"{run.name}.json"
     return state.exists() and "litelab:hosts:" in state.read_text(encoding="utf-8")
 

@@ -38,6 +38,12 @@ def run_folder(lab: str) -> Path | None:
 
 def is_known(run: Path) -> bool:
     """Whether its Pulumi state has libvirt hosts, or is being changed."""
+    site = run.parent.parent / "site.yaml"
+    if site.exists() and re.search(
+        r"""(?m)^["']?backend["']? *:""", site.read_text(encoding="utf-8", errors="replace")
+    ):
+        # A backend that its checkout names can't be asked here: a lab there is known as long as it has its record.
+        return (run / "lab.env").exists()
     state = run.parent.parent / "state" / ".pulumi" / "stacks" / "litelab" / f"{run.name}.json"
     return state.exists() and "litelab:hosts:LibvirtHosts" in state.read_text(encoding="utf-8")
 

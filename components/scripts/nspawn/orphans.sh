@@ -35,8 +35,14 @@ run_of() { # run_of LAB_ID: its run folder, from the machine's list, which anoth
 }
 
 known() { # known RUN: its Pulumi state has nspawn hosts, or is being changed
-  local state
-  state=$(dirname "$(dirname "$1")")/state/.pulumi/stacks/litelab/$(basename "$1").json
+  local own state
+  own=$(dirname "$(dirname "$1")")
+  # A backend that its checkout names can't be asked here: a lab there is known as long as it has its record.
+  if [ -n "$1" ] && grep -qE "^[\"']?backend[\"']? *:" "$own/site.yaml" 2>/dev/null; then
+    [ -e "$1/lab.env" ]
+    return
+  fi
+  state=$own/state/.pulumi/stacks/litelab/$(basename "$1").json
   [ -n "$1" ] && [ -r "$state" ] && grep -q 'litelab:hosts:NspawnHosts' "$state"
 }
 

@@ -93,6 +93,11 @@ class TestSite:
         with pytest.raises(SettingsError, match="workers can't be shared by all labs; it takes proxy, noProxy"):
             load(stacks, "upstream-lab", "", {}, stacks.parent / "site.yaml")
 
+    def test_where_pulumis_state_is_changes_no_lab(self, stacks: Path) -> None:
+        site = stacks.parent / "site.yaml"
+        site.write_text("backend: s3://bucket\npassphraseFile: /mine\n")
+        assert load(stacks, "upstream-lab", "", {}, site) == load(stacks, "upstream-lab", "", {})
+
     def test_a_wrong_value_names_the_file_for_all_labs_too(self, stacks: Path) -> None:
         site = stacks.parent / "site.yaml"
         site.write_text("proxy: http://me:secret@proxy.example\n")
