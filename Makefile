@@ -52,7 +52,7 @@ ifeq ($(UNIT)$(filter-out file,$(origin HOST)),)
 	@$(SETUP) logs $(STACK)
 else
 	@$(SETUP) up $(STACK) "$(HOST)"
-	@$(RUN) ssh -F .lab/run/$(STACK)/ssh_config $(HOST) '$$([ "$$(id -u)" = 0 ] || echo sudo -n)' journalctl --no-pager -n 100 $(if $(UNIT),-u $(UNIT))
+	@$(RUN) components/scripts/ssh/ask.sh .lab/run/$(STACK) $(HOST) 'journalctl --no-pager -n 100 $(if $(UNIT),-u $(UNIT))'
 endif
 
 kubeconfig: ## the path of a lab's kubeconfig

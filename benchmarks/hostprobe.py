@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import time
 from collections.abc import Sequence
 from typing import Annotated
@@ -16,8 +17,10 @@ _LIMIT_S = 20.0
 _CLOCK_READINGS = 8
 
 # Prints facts, then answers each line of its input with its clock: the answer with the shortest round trip counts.
+# What comes before the first line, which has a mark of its own in each call, is what the host's login prints.
 _SCRIPT = """\
 export LC_ALL=C
+printf '\\n%s\\n' MARK
 echo "kernel=$(uname -r)"
 echo "os=$(. /etc/os-release 2>/dev/null; echo "$PRETTY_NAME")"
 echo "cpu_model=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1)"
@@ -96,8 +99,8 @@ async def _probe(host: LabHost) -> HostProbe:
 def _ssh_command(host: LabHost) -> list[str]:
     command = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "LogLevel=ERROR"]
     if host.ssh_config:
-        return [*command, "-F", host.ssh_config, host.name, "sh -s"]
-    return [*command, "-p", str(host.port), f"{host.user}@{host.address}", "sh -s"]
+        return [*command, "-F", host.ssh_config, host.name, "bash --norc -s"]
+    return [*command, "-p", str(host.port), f"{host.user}@{host.address}", "bash --norc -s"]
 
 
 async def _ask(host: LabHost) -> HostProbe:
@@ -111,12 +114,20 @@ async def _ask(host: LabHost) -> HostProbe:
     assert process.stdout
     assert process.stderr
     try:
-        process.stdin.write(_SCRIPT.encode())
-        facts: dict[str, str] = {}
-        while (line := (await process.stdout.readline()).decode("utf-8", "replace").rstrip("\n")) != "end":
-            if not line:
+        mark = f"litelab-{secrets.token_hex(8)}"
+        process.stdin.write(_SCRIPT.replace("MARK", mark).encode())
+        noise: list[str] = []
+        while (line := await _line(process.stdout)) != mark:
+            if line is None:
                 reason = (await process.stderr.read()).decode("utf-8", "replace").strip()
-                msg = f"ssh: {' '.join(reason.split()) or 'the connection ended'}"
+                printed = f"its login printed {' | '.join(noise)}" if noise else ""
+                msg = f"ssh: {'; '.join(filter(None, [' '.join(reason.split()), printed])) or 'the connection ended'}"
+                raise ValueError(msg)
+            noise += [line] if line.strip() else []
+        facts: dict[str, str] = {}
+        while (line := await _line(process.stdout)) != "end":
+            if line is None:
+                msg = "ssh: the connection ended"
                 raise ValueError(msg)
             key, _, value = line.partition("=")
             facts[key] = value
@@ -144,6 +155,12 @@ async def _ask(host: LabHost) -> HostProbe:
         clock_uncertainty_ms=round(uncertainty_ms, 3),
         cpu_ticks=[int(part) for part in facts["stat"].split()[1:]],
     )
+
+
+async def _line(stream: asyncio.StreamReader) -> str | None:
+    """The next line, or None at the end."""
+    line = await stream.readline()
+    return line.decode("utf-8", "replace").rstrip("\n") if line else None
 
 
 async def _read_clock(stdin: asyncio.StreamWriter, stdout: asyncio.StreamReader) -> tuple[float, float]:

@@ -51,8 +51,15 @@ class _Steps(RootModel[list[Step]]):
 
 
 def load_hosts(path: Path) -> LabHosts:
-    """The lab's hosts from its JSON file."""
-    return _read(path, LabHosts)
+    """The lab's hosts from its JSON file; a relative ``sshConfig`` is beside it."""
+    lab = _read(path, LabHosts)
+    hosts = [
+        host.model_copy(update={"ssh_config": str(path.absolute().parent / host.ssh_config)})
+        if host.ssh_config
+        else host
+        for host in lab.hosts
+    ]
+    return lab.model_copy(update={"hosts": hosts})
 
 
 def load_steps(path: Path) -> list[Step]:

@@ -38,7 +38,7 @@ class Benchmarks(pulumi.ComponentResource):
     ) -> None:
         super().__init__("litelab:benchmarks:Benchmarks", name, None, opts)
         stack = pulumi.get_stack()
-        scripts = publish("benchmark", stack, dry_run=pulumi.runtime.is_dry_run())
+        scripts = publish("benchmark", stack, dry_run=pulumi.runtime.is_dry_run(), also=("ssh",))
         inside = pulumi.ResourceOptions(parent=self)
         kubeconfig = cluster.kubeconfig
         described = _hosts(args, hosts, facts, cluster.version)
@@ -101,7 +101,7 @@ def _hosts(args: LabSettings, hosts: list[Host], facts: pulumi.Output[dict[str, 
         "stack": pulumi.get_stack(),
         "facts": facts.apply(lambda known: {**settings, **known}),
         "hosts": [
-            {"name": h.name, "role": h.role, "address": h.dialled, "port": h.ssh.port, "user": h.ssh.user}
+            {"name": h.name, "role": h.role, "address": h.address, "port": h.ssh.port, "user": h.ssh.user}
             for h in hosts
         ],
     }

@@ -7,41 +7,28 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import pulumi
-from pulumi_command import remote
 
 from components.machine import Machine
 from components.settings import HostSettings, LabSettings
 
-LOOPBACK = "127.0.0.1"
-"""Of the operator's machine: where ways through another one begin."""
 HostSettingsT = TypeVar("HostSettingsT", bound=HostSettings)
 LabSettingsT = TypeVar("LabSettingsT", bound=LabSettings)
 
 
 @dataclass(frozen=True)
 class Ssh:
-    """How to log in to a host.
+    """How the operator logs in to a host. Steps use the run folder's ``ssh_config`` alone, which has the same.
 
     Attributes:
         user: as whom.
-        port: where the operator dials: at the host's address or, when it is reached through another machine, at the
-            operator's own loopback.
-        private_key: the stack's client key.
-        host_key: the host's public key.
+        port: at the host's address.
         through: the machine through which the operator reaches the host, as ``components/scripts/forward/forward.py``
             takes it, else nothing. Hosts reach each other by their addresses all the same.
     """
 
     user: str
-    port: int | pulumi.Output[int]
-    private_key: pulumi.Output[str]
-    host_key: pulumi.Output[str]
+    port: int
     through: str = ""
-
-    @property
-    def sudo(self) -> str:
-        """What stands before a command that root must run: nothing for root, else ``sudo -n`` and a space."""
-        return "" if self.user == "root" else "sudo -n "
 
 
 @dataclass(frozen=True)
@@ -70,25 +57,6 @@ class Host:
     def gone_with(self) -> pulumi.Resource | None:
         """For ``deleted_with``: whose removal takes along all that is on the host; None where each step must undo its own."""
         return None if self.lives_on else self.made
-
-    @property
-    def dialled(self) -> pulumi.Output[str]:
-        """The address at which the operator reaches it."""
-        return pulumi.Output.from_input(LOOPBACK) if self.ssh.through else self.address
-
-    @property
-    def connection(self) -> remote.ConnectionArgs:
-        """For remote steps; the host key is always checked, no agent is used."""
-        port = self.ssh.port
-        return remote.ConnectionArgs(
-            host=self.dialled,
-            port=float(port) if isinstance(port, int) else port.apply(float),
-            user=self.ssh.user,
-            private_key=self.ssh.private_key,
-            host_key=self.ssh.host_key,
-            agent_socket_path="",
-            dial_error_limit=20,
-        )
 
 
 class Hosts(Protocol):

@@ -135,7 +135,7 @@ class InstalledCluster(pulumi.ComponentResource):
         super().__init__(kind, name, None, opts)
         self._traits, self._args, self._hosts = traits, args, hosts
         self._scripts: Scripts = publish(
-            traits.part, pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run(), also=("download", "shared")
+            traits.part, pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run(), also=("download", "ssh", "shared")
         )
         wanted = release(args)
         self.version = wanted.version

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from components.steps import PROJECT, run_folder
 
-LAYOUT = 2
-"""1: before there was a number; 2: keys of hosts are made on the hosts."""
+LAYOUT = 3
+"""1: before there was a number; 2: keys of hosts are made on the hosts; 3: records of how hosts are reached."""
 GOES_ON_FROM = 1
 """The oldest that this program goes on with: what has changed since is made anew by the ``up`` itself."""
 

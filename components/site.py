@@ -56,7 +56,7 @@ class Site(pulumi.ComponentResource):
         self, name: str, args: LabSettings, hosts: list[Host], opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("litelab:site:Site", name, None, opts)
-        scripts = publish("site", pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run(), also=("shared",))
+        scripts = publish("site", pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run(), also=("ssh", "shared"))
         ca = authority(args.ca, args.at("ca"))
         form = _form(args)
         self.hosts = []

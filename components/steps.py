@@ -17,7 +17,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 import pulumi
-from pulumi_command import local, remote
+from pulumi_command import local
 
 from components.contract import Host
 from components.digests import digest_of
@@ -82,9 +82,10 @@ def local_step(
     stdin: pulumi.Input[str] | None = None,
     triggers: Sequence[Any] = (),
     secret: bool = False,
+    delete: bool = True,
     opts: pulumi.ResourceOptions | None = None,
 ) -> local.Command:
-    """A script on the operator's machine: ``SCRIPT create ARGUMENTS`` and, at the end, ``SCRIPT delete ARGUMENTS``.
+    """A script on the operator's machine: ``SCRIPT create ARGUMENTS`` and, at the end unless ``delete`` is false, ``SCRIPT delete ARGUMENTS``.
 
     Its output is a secret of the state when ``secret``; no output is ever logged, for a line may be long or secret.
     """
@@ -92,7 +93,7 @@ def local_step(
     return local.Command(
         name,
         create=f'"$STEP" create {words}'.rstrip(),
-        delete=f'"$STEP" delete {words}'.rstrip(),
+        delete=f'"$STEP" delete {words}'.rstrip() if delete else None,
         environment={"STEP": f"{scripts.folder}/{script}", **(environment or {})},
         stdin=stdin,
         triggers=[scripts.digest, *triggers],
@@ -118,28 +119,22 @@ def remote_step(
     outlives: bool = False,
     triggers: Sequence[Any] = (),
     opts: pulumi.ResourceOptions | None = None,
-) -> remote.Command:
+) -> local.Command:
     """A script that root runs on a host, where the part's ``stage`` step put it: ``SCRIPT create``, and ``SCRIPT delete`` if it has one.
 
     Standard input carries settings and secrets. Output is kept secret and off the console. What ``outlives`` its host, as a
-    subscription does, is deleted on it even when the host goes.
+    subscription does, is deleted on it even when the host goes. ``components/scripts/ssh/remote.sh`` takes it there.
     """
-    path = f"/opt/litelab/{scripts.part}/scripts/{script}"
-    return remote.Command(
+    return local_step(
         name,
-        connection=host.connection,
-        create=f"{host.ssh.sudo}{path} create",
-        delete=f"{host.ssh.sudo}{path} delete" if delete else None,
+        scripts,
+        "remote.sh",
+        arguments=[host.name, script],
         stdin=stdin,
-        triggers=[scripts.digest, host.identity, *triggers],
-        logging=remote.Logging.NONE,
-        add_previous_output_in_env=False,
+        triggers=[host.identity, *triggers],
+        secret=True,
+        delete=delete,
         opts=pulumi.ResourceOptions.merge(
-            pulumi.ResourceOptions(
-                delete_before_replace=True,
-                deleted_with=None if outlives else host.gone_with,
-                additional_secret_outputs=["stdout", "stderr"],
-            ),
-            opts,
+            pulumi.ResourceOptions(deleted_with=None if outlives else host.gone_with), opts
         ),
     )

@@ -73,7 +73,7 @@ class UpstreamCluster(pulumi.ComponentResource):
     ) -> None:
         super().__init__("litelab:clusters:UpstreamCluster", name, None, opts)
         stack = pulumi.get_stack()
-        scripts = publish("upstream", stack, dry_run=pulumi.runtime.is_dry_run(), also=("shared",))
+        scripts = publish("upstream", stack, dry_run=pulumi.runtime.is_dry_run(), also=("ssh", "shared"))
         controllers = [h for h in hosts if h.role == "controller"]
         controller = controllers[0]
         several = len(controllers) > 1

@@ -228,15 +228,6 @@ def _key_problem(path: Path) -> str:
     )
 
 
-def _private_key(path: Path) -> pulumi.Output[str]:
-    """The key, for the engine's own connections. A preview shows a lab without it, too."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError:
-        text = ""
-    return pulumi.Output.secret(text)
-
-
 class ExistingHosts(pulumi.ComponentResource):
     """Hosts that live on.
 
@@ -261,18 +252,15 @@ class ExistingHosts(pulumi.ComponentResource):
             msg = f"{wrong}. Nothing was made."
             raise SettingsError(msg)
         super().__init__("litelab:hosts:ExistingHosts", name, None, opts)
-        scripts = publish("existing", pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run())
+        scripts = publish("existing", pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run(), also=("ssh",))
         inside = pulumi.ResourceOptions(parent=self)
         known = {line: parse_known_key(line) for line in args.host_keys}
-        private_key = _private_key(Path(args.key).expanduser())
 
         found: dict[str, pulumi.Output[Mapping[str, Any]]] = {}
-        keys: dict[str, list[str]] = {}
         for number, text in enumerate(args.addresses, start=1):
             host, address = f"host-{number}", parse_address(text)
             # Its own lines alone: with those of all hosts, a state would grow with the square of their number.
-            own = {line: key for line, key in known.items() if key.is_of(address)}
-            keys[host] = [key.key for key in own.values() if not key.authority]
+            own = [line for line, key in known.items() if key.is_of(address)]
             asked = local_step(
                 f"facts-{host}",
                 scripts,
@@ -285,7 +273,6 @@ class ExistingHosts(pulumi.ComponentResource):
                     "KEY": args.key,
                     "CPUS": str(args.cpus),
                     "MEMORY_MIB": str(args.memory_mib),
-                    "AUTHORITY": str(not keys[host]).lower(),
                 },
                 stdin="\n".join(own),
                 # What is on the host at another address stays there, and what was on this one goes first.
@@ -305,18 +292,11 @@ class ExistingHosts(pulumi.ComponentResource):
         self.facts = alike.stdout.apply(json.loads)
         self.hosts = []
         for (host, facts), role, text in zip(found.items(), roles, args.addresses, strict=True):
-            ssh = Ssh(
-                user=args.user,
-                port=parse_address(text).port,
-                private_key=private_key,
-                host_key=pulumi.Output.from_input("\n".join(keys[host])) if keys[host] else facts.apply(_learned_key),
-            )
             made = local_step(
                 host,
                 scripts,
                 "host.sh",
                 arguments=[host],
-                environment={"SUDO": ssh.sudo},
                 # Given back before it is taken for another use, and what was installed for the old one goes first.
                 triggers=[use, facts.apply(_machine)],
                 opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[alike])),
@@ -326,17 +306,13 @@ class ExistingHosts(pulumi.ComponentResource):
                     name=host,
                     role=role,
                     address=facts.apply(lambda known: str(known["address"])),
-                    ssh=ssh,
+                    ssh=Ssh(user=args.user, port=parse_address(text).port),
                     identity=made.stdout,
                     made=made,
                     lives_on=True,
                 )
             )
         self.register_outputs({"facts": self.facts})
-
-
-def _learned_key(facts: Mapping[str, Any]) -> str:
-    return str(facts["hostKey"])
 
 
 def _machine(facts: Mapping[str, Any]) -> str:

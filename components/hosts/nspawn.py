@@ -128,7 +128,7 @@ class NspawnHosts(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("litelab:hosts:NspawnHosts", name, None, opts)
-        scripts = publish("nspawn", pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run())
+        scripts = publish("nspawn", pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run(), also=("ssh",))
         internet = str(args.internet).lower()
         inside = pulumi.ResourceOptions(parent=self)
 
@@ -174,12 +174,7 @@ class NspawnHosts(pulumi.ComponentResource):
                     name=host,
                     role=role,
                     address=pulumi.Output.concat(self.prefix, f".{FIRST_ADDRESS + number}"),
-                    ssh=Ssh(
-                        user="root",
-                        port=22,
-                        private_key=pulumi.Output.secret(keys.stdout),
-                        host_key=_told(made, "hostKey"),
-                    ),
+                    ssh=Ssh(user="root", port=22),
                     identity=_told(made, "identity"),
                     made=made,
                 )

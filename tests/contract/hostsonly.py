@@ -92,8 +92,11 @@ class HostsStack:
 
     @cached_property
     def hosts(self) -> list[dict[str, Any]]:
+        """As the program has them, each with the key by which ssh knows it, if that is not an authority's."""
         hosts: list[dict[str, Any]] = self.outputs()["hosts"]
-        return hosts
+        lines = (self.run_folder / "known_hosts").read_text().splitlines()
+        known = {line.split()[0]: line.split(" ", 1)[1] for line in lines}
+        return [{**h, "hostKey": known.get(h["name"], known.get(h["address"]))} for h in hosts]
 
     def ssh(
         self, host: str, command: str, *options: str, stdin: str = "", check: bool = True, timeout: float = 240
@@ -105,5 +108,5 @@ class HostsStack:
 
     def by_root(self, host: str, script: str, *, check: bool = True, timeout: float = 240) -> str:
         """What a script prints that root's shell runs on a host, as the lab's own steps come to be root."""
-        sudo = next(h["sudo"] for h in self.hosts if h["name"] == host)
+        sudo = next("" if h["user"] == "root" else "sudo -n " for h in self.hosts if h["name"] == host)
         return self.ssh(host, f"{sudo}bash -s", stdin=script, check=check, timeout=timeout).stdout

@@ -45,7 +45,13 @@ class Resource:
 
     @property
     def is_remote(self) -> bool:
-        return self.type == "command:remote:Command"
+        """Whether its script runs on a host."""
+        return str(_unwrapped(self.inputs).get("environment", {}).get("STEP", "")).endswith("/remote.sh")
+
+    @property
+    def host(self) -> str:
+        """Of a remote one, the name of the host."""
+        return str(self.plain["create"].split()[2])
 
     @property
     def shown(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from components import pins, registry, steps
+from components import pins, registry
 from components.installation import InstalledCluster
 from components.labfile import parse
 from components.settings import SettingsError
@@ -80,12 +80,11 @@ class TestState:
             for key in {"create", "update", "delete"} & command.inputs.keys():
                 line = command.plain[key]
                 assert (REMOTE if command.is_remote else LOCAL).fullmatch(line), f"{name}: {line}"
+            step = project / command.plain["environment"]["STEP"]
+            assert os.access(step, os.X_OK), f"{name}: {step}"
             if command.is_remote:
-                part, script, _ = REMOTE.fullmatch(command.plain["create"]).groups()  # type: ignore[union-attr]
-                path = next(p for p in (steps.SCRIPTS / part / script, steps.SCRIPTS / "shared" / script) if p.exists())
-            else:
-                path = project / command.plain["environment"]["STEP"]
-            assert os.access(path, os.X_OK), f"{name}: {path}"
+                path = step.parent / command.plain["create"].split()[3]
+                assert os.access(path, os.X_OK), f"{name}: {path}"
 
     def test_no_secret_is_in_plain_text_and_the_kubeconfig_is_one(self, graph: Graph) -> None:
         for name, resource in graph.resources.items():

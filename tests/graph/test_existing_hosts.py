@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -96,39 +95,20 @@ class TestLivingHosts:
         assert not changed & {"stage-host-2", "stage-host-3"}
 
 
-class TestRoot:
-    def test_who_is_not_root_gets_there_by_sudo(self, graph: Graph) -> None:
-        remote = [r for r in graph.commands.values() if r.is_remote]
-        assert remote
-        for command in remote:
-            assert command.plain["connection"]["user"] == "op"
-            assert command.plain["create"].startswith("sudo -n /opt/litelab/")
-        assert graph.commands["host-1"].plain["environment"]["SUDO"] == "sudo -n "
-
-    def test_root_needs_no_sudo(self, lab: Declare, hosts: dict[str, Any]) -> None:
-        graph = lab({"hosts": {**hosts, "user": "root"}})
-        assert not [n for n, r in graph.commands.items() if "sudo" in str(r.plain)]
-
-
 class TestConnections:
-    def test_each_host_is_held_to_its_own_key_and_to_a_learned_one_under_an_authority(self, graph: Graph) -> None:
-        shown = {
-            n: (c.plain["connection"]["port"], c.plain["connection"]["hostKey"])
-            for n, c in graph.commands.items()
-            if re.fullmatch(r"node-host-\d", n)
-        }
-        assert shown == {
-            "node-host-1": (22, KEY), "node-host-2": (2222, KEY), "node-host-3": (22, "ssh-ed25519 LEARNED3"),
+    def test_each_host_is_held_to_the_lines_that_are_about_it(self, graph: Graph) -> None:
+        given = {n: c.plain for n, c in graph.commands.items() if n.startswith("facts-")}
+        assert {n: c["environment"]["ADDRESS"].rpartition(":")[2] for n, c in given.items()} == {
+            "facts-host-1": "22", "facts-host-2": "2222", "facts-host-3": "22",
         }  # fmt: skip
-        asked = {n: c.plain["environment"]["AUTHORITY"] for n, c in graph.commands.items() if n.startswith("facts-")}
-        assert asked == {"facts-host-1": "false", "facts-host-2": "false", "facts-host-3": "true"}
+        lines = {n: len(c["stdin"].splitlines()) for n, c in given.items()}
+        assert lines == {"facts-host-1": 2, "facts-host-2": 2, "facts-host-3": 1}, "its own, and the authority's"
+        assert given["facts-host-3"]["stdin"].startswith("@cert-authority ")
 
-    def test_the_private_key_is_where_the_engine_needs_it_and_secret(self, graph: Graph) -> None:
+    def test_the_private_key_is_in_no_input(self, graph: Graph) -> None:
         for name, resource in graph.resources.items():
             assert not [t for t in texts(resource.shown) if SECRET in t], name
-        for command in (c for c in graph.commands.values() if not c.is_remote and "access" not in c.name):
-            assert f"{SECRET} key" not in str(command.plain), command.name
-        assert graph.commands["verify"].plain["connection"]["privateKey"] == f"{SECRET} key\n"
+            assert f"{SECRET} key" not in str(resource.plain), name
 
     def test_a_preview_needs_no_key(self, lab: Declare, hosts: dict[str, Any]) -> None:
         Path(hosts["key"]).unlink()

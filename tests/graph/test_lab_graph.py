@@ -24,7 +24,7 @@ SHAPES: list[dict[str, Any]] = [
 IDS = ["default", "nothing-measured", "single-host", "six-hosts", "three-controllers", "mirror"]
 
 LOCAL = re.compile(r'"\$STEP" (create|delete)( [A-Za-z0-9][A-Za-z0-9._/-]*)*')
-REMOTE = re.compile(r"/opt/litelab/([a-z0-9]+)/scripts/([a-z-]+\.sh) (create|delete)")
+REMOTE = re.compile(r'"\$STEP" (create|delete) (host-\d+) ([a-z-]+\.sh)')
 
 
 @pytest.fixture(params=SHAPES, ids=IDS)
@@ -34,10 +34,9 @@ def any_graph(request: pytest.FixtureRequest, lab: Declare) -> Graph:
 
 
 def host_of(command: Resource) -> str | None:
-    """Which host a command works on, by its name and arguments; remote ones by their connection."""
+    """Which host a command works on, by its name and arguments."""
     if command.is_remote:
-        last = int(command.plain["connection"]["host"].rpartition(".")[2])
-        return f"host-{last - 10}"
+        return command.host
     found = re.search(r"\bhost-\d+", command.name)
     return found.group() if found and not command.name.startswith("certificates-") else None
 
@@ -167,9 +166,9 @@ class TestWhatStateHolds:
             os.environ.get("LITELAB_CACHE", "~"),
         ]
         for name, command in any_graph.commands.items():
-            for text in texts({k: v for k, v in command.plain.items() if k not in {"stdin", "connection"}}):
+            for text in texts({k: v for k, v in command.plain.items() if k != "stdin"}):
                 assert not any(place in text for place in places if len(place) > 1), f"{name}: {text}"
-                assert command.is_remote or not text.startswith("/"), f"{name}: {text}"
+                assert not text.startswith("/"), f"{name}: {text}"
                 assert "\n" not in text, f"{name}: {text}"
                 assert len(text) <= 120, f"{name}: {text}"
 
@@ -188,12 +187,11 @@ class TestWhatStateHolds:
 
     def test_every_script_that_is_named_is_there_and_runs(self, any_graph: Graph, project: Path) -> None:
         for name, command in any_graph.commands.items():
+            step = project / command.plain["environment"]["STEP"]
+            assert os.access(step, os.X_OK), f"{name}: {step}"
             if command.is_remote:
-                part, script, _ = REMOTE.fullmatch(command.plain["create"]).groups()  # type: ignore[union-attr]
-                path = next(p for p in (steps.SCRIPTS / part / script, steps.SCRIPTS / "shared" / script) if p.exists())
-            else:
-                path = project / command.plain["environment"]["STEP"]
-            assert os.access(path, os.X_OK), f"{name}: {path}"
+                path = step.parent / command.plain["create"].split()[3]
+                assert os.access(path, os.X_OK), f"{name}: {path}"
 
     def test_a_preview_publishes_nothing_and_declares_the_same(self, lab: Declare, project: Path) -> None:
         preview = lab(preview=True)
@@ -303,7 +301,7 @@ class TestSecrets:
 
     def test_environments_and_command_lines_carry_no_secret_even_marked(self, any_graph: Graph) -> None:
         for name, command in any_graph.commands.items():
-            exposed = {k: v for k, v in command.plain.items() if k not in {"stdin", "connection"}}
+            exposed = {k: v for k, v in command.plain.items() if k != "stdin"}
             assert not [t for t in texts(exposed) if SECRET in t], name
 
     def test_output_that_is_a_secret_is_kept_as_one_and_off_the_console(self, any_graph: Graph) -> None:
@@ -325,28 +323,20 @@ class TestSecrets:
 
 
 class TestConnections:
-    def test_every_remote_command_checks_its_own_hosts_key(self, any_graph: Graph) -> None:
+    def test_nothing_dials_by_itself(self, any_graph: Graph) -> None:
+        """Hosts are reached by the run folder's ssh configuration alone."""
+        assert {r.type for r in any_graph.commands.values()} == {"command:local:Command"}
+        assert not [n for n, r in any_graph.resources.items() if "connection" in r.inputs]
+
+    def test_every_remote_step_waits_for_its_host(self, any_graph: Graph) -> None:
         remote = [r for r in any_graph.commands.values() if r.is_remote]
         assert remote
         for command in remote:
-            connection = command.plain["connection"]
-            number = int(connection["host"].rpartition(".")[2]) - 10
-            assert connection["hostKey"] == f"ssh-ed25519 HOST{number}", command.name
+            assert command.host in any_graph.after(command.name), command.name
 
-    def test_every_remote_command_uses_the_stacks_key_and_no_agent(self, any_graph: Graph) -> None:
-        for command in (r for r in any_graph.commands.values() if r.is_remote):
-            connection = command.plain["connection"]
-            assert connection["privateKey"] == f"{SECRET} client"
-            assert connection["agentSocketPath"] == ""
-            assert "password" not in connection
-
-    def test_no_remote_command_dials_for_ever(self, any_graph: Graph) -> None:
-        for command in (r for r in any_graph.commands.values() if r.is_remote):
-            assert 0 < command.plain["connection"]["dialErrorLimit"] <= 100
-
-    def test_no_environment_is_sent_over_ssh(self, any_graph: Graph) -> None:
-        """A stock sshd refuses it, and the command fails."""
-        assert not [n for n, r in any_graph.commands.items() if r.is_remote and r.plain.get("environment")]
+    def test_the_hosts_key_stays_in_its_own_step(self, any_graph: Graph) -> None:
+        held = {n for n, r in any_graph.resources.items() if any(f"{SECRET} client" in t for t in texts(r.plain))}
+        assert held == set()
 
 
 class TestHosts:

@@ -100,7 +100,7 @@ class TestSubscription:
     def test_it_is_given_back_even_when_its_host_goes(self, graph: Graph) -> None:
         """``deleted_with`` would skip it, and Red Hat would go on counting the host."""
         assert graph.deleted_with("subscribe-host-1") is None
-        assert graph.commands["subscribe-host-1"].plain["delete"].endswith("/subscribe.sh delete")
+        assert graph.commands["subscribe-host-1"].plain["delete"] == '"$STEP" delete host-1 subscribe.sh'
         assert "host-1" in graph.after("subscribe-host-1")
         assert graph.deleted_with("stage-host-1") == "host-1"
 

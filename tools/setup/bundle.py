@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools.setup import doctor, redact, stacks
+from tools.setup import doctor, hostio, redact, stacks
 from tools.setup.errors import SetupError
 from tools.setup.places import OWN, PROJECT, TOOLS, hand_over
 
@@ -165,10 +165,7 @@ def _texts(cache: Path, stack: str, run: Path) -> Iterator[tuple[str, str]]:
         yield f"results/{log.parent.name}.txt", _read(log)
     if (run / "ssh_config").exists():
         for host in re.findall(r"^Host (host-\d+)$", _read(run / "ssh_config"), re.MULTILINE):
-            # Only root may read a whole journal.
-            by_root = 'if [ "$(id -u)" = 0 ]; then bash -s; else sudo -n bash -s; fi'
-            command = ["ssh", "-F", str(run / "ssh_config"), "-o", "ConnectTimeout=5", host, by_root]
-            yield f"hosts/{host}/journal.txt", _said(command, stdin=_ON_HOST)
+            yield f"hosts/{host}/journal.txt", _said([*hostio.ask(run, host), "bash -s"], stdin=_ON_HOST)
     if (run / "kubeconfig").exists():
         for name, words in {
             "nodes": ["get", "nodes", "-o", "wide"],

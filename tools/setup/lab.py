@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.setup import bundle, events, presence, stacks
+from tools.setup import bundle, events, hostio, presence, stacks
 from tools.setup import status as look
 from tools.setup.errors import SetupError
 from tools.setup.places import OWN, PROJECT, hand_over
@@ -266,7 +266,7 @@ def _engine(cache: Path) -> None:
 
 
 def known(stack: str) -> None:
-    """Refuse the name of a stack that there is not.
+    """Refuse the name of a stack that there is not; put its ssh configuration right.
 
     Raises:
         SetupError: with the names that there are.
@@ -274,6 +274,7 @@ def known(stack: str) -> None:
     if not stacks.exists(stack) and stack not in stacks.labs():
         msg = f"There is no stack {stack!r}. Labs: {', '.join(stacks.labs())}; 'make stack NAME={stack} FROM=upstream-lab' makes another stack of one."
         raise SetupError(msg)
+    hostio.restore(OWN / "run" / stack)
 
 
 def _pulumi(cache: Path, verb: str, stack: str, environment: dict[str, str], more: Sequence[str] = ()) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools.setup import stacks
+from tools.setup import hostio, stacks
 from tools.setup.places import PROJECT
 from tools.setup.presence import Presence, Seen, patience, resources
 
@@ -87,7 +87,7 @@ def read_host(said: str, units: Sequence[str]) -> Host | None:
 def ask(run: Path, host: str, units: Sequence[str]) -> Host:
     """What a host says of itself within ``HOST_S``, on a slow machine longer."""
     slow = patience(run)
-    command = ["ssh", "-F", str(run / "ssh_config"), "-o", f"ConnectTimeout={5 * slow}", host, "sh", "-s"]
+    command = [*hostio.ask(run, host), "bash -s"]
     try:
         seen = subprocess.run(
             command, input=_ASK.replace("UNITS", " ".join(units) or "''"), capture_output=True, text=True,

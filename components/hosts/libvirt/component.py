@@ -76,12 +76,12 @@ class LibvirtHosts(pulumi.ComponentResource):
         self._libvirt, self._args = libvirt, args
         stack, dry_run = pulumi.get_stack(), pulumi.runtime.is_dry_run()
         self._scripts = publish(
-            "libvirt", stack, dry_run=dry_run, also=("download", *(["forward"] if args.through else []))
+            "libvirt", stack, dry_run=dry_run, also=("download", "ssh", *(["forward"] if args.through else []))
         )
         self._uri = {"LIBVIRT_DEFAULT_URI": args.uri}
         if args.through:
             self._uri["THROUGH"] = args.through
-            # The first remote step dials the port that the state has.
+            # What measures dials the port that the state has.
             if not dry_run:
                 reach.reopen(stack)
         self.facts = pulumi.Output.from_input({})
@@ -279,13 +279,7 @@ class LibvirtHosts(pulumi.ComponentResource):
             name=guest.name,
             role=guest.role,
             address=address,
-            ssh=Ssh(
-                user="root",
-                port=made.stdout.apply(lambda text: int(json.loads(text)["port"])) if self._args.through else 22,
-                private_key=self._client.apply(lambda c: c["private"]),
-                host_key=public,
-                through=self._args.through,
-            ),
+            ssh=Ssh(user="root", port=22, through=self._args.through),
             identity=made.stdout.apply(lambda text: str(json.loads(text)["identity"])),
             made=made,
         )

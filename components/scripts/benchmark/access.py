@@ -33,7 +33,8 @@ def main(arguments: list[str]) -> int:
             request = json.load(sys.stdin)
             hosts = request["hosts"]
             for host in hosts["hosts"]:
-                host["sshConfig"] = str(RUN / "ssh_config")
+                # Beside this file: the checkout may be moved.
+                host["sshConfig"] = "ssh_config"
             write(RUN / "hosts.json", json.dumps(hosts, indent=1) + "\n")
             write(RUN / "kubeconfig", request["kubeconfig"])
             return 0

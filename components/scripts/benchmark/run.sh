@@ -6,14 +6,19 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 RUN=$(cd "$here/.." && pwd -P)
 STACK=$(basename "$RUN")
+# shellcheck source-path=SCRIPTDIR source=../ssh/config.sh
+. "$here/config.sh"
+# shellcheck source-path=SCRIPTDIR source=../ssh/hostio.sh
+. "$here/hostio.sh"
 cd "$RUN/../../.."
 
 # took FOLDER: how long each step of the installation took, on this machine and on every host, all asked at once.
 took() {
   local host hosts=()
+  ssh_restore
   mapfile -t hosts < <(awk '/^Host host-/ { print $2 }' "$RUN/ssh_config")
   for host in "${hosts[@]}"; do
-    timeout 20 ssh -F "$RUN/ssh_config" "$host" 'cat /var/lib/litelab/steps.jsonl 2>/dev/null || true' </dev/null >"$1/.steps-$host" &
+    on_host "$host" 'cat /var/lib/litelab/steps.jsonl 2>/dev/null || true' timeout --foreground 20 </dev/null >"$1/.steps-$host" &
   done
   wait
   cat "$RUN/steps.jsonl" 2>/dev/null || true

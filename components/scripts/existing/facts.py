@@ -2,9 +2,9 @@
 """``facts.py create|delete HOST``: how a host is reached, then what it is.
 
 Environment: ``ADDRESS`` (host:port), ``LOGIN``, ``KEY`` (path of the private key), ``CPUS`` and ``MEMORY_MIB`` (the least that it must
-have), ``AUTHORITY`` (true: its key is known by an authority alone). Standard input: the lines of known_hosts that are about this host. Writes the
-host's part of the stack's ``ssh_config`` and ``known_hosts``, asks the host as root (``probe.sh``), and prints its facts as JSON. ``delete`` takes
-the part away again. What hinders a lab is one paragraph with every reason and its cure.
+have). Standard input: the lines of known_hosts that are about this host. Writes the
+host's record for the stack's ``ssh_config`` and ``known_hosts``, asks the host as root (``probe.sh``), and prints its facts as JSON. ``delete`` takes
+the record away again. What hinders a lab is one paragraph with every reason and its cure.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import hostio
+
 HERE = Path(__file__).resolve().parent
 RUN = HERE.parent
 STACK = RUN.name
@@ -38,21 +40,6 @@ KERNEL_SHARE = 0.1
 DISK_FREE_MIB = 2048
 """An ``upstream`` host takes about 1.2 GiB."""
 CONTROLLERS = ("cpu", "memory", "pids")
-
-COMMON = """\
-Host *
-  Ciphers ^aes128-gcm@openssh.com,aes256-gcm@openssh.com
-  IdentitiesOnly yes
-  IdentityAgent none
-  ForwardAgent no
-  UserKnownHostsFile {run}/known_hosts
-  GlobalKnownHostsFile /dev/null
-  StrictHostKeyChecking yes
-  UpdateHostKeys no
-  BatchMode yes
-  ConnectTimeout 10
-  ServerAliveInterval 15
-"""
 
 WRONG_HOST_KEY = (
     "it shows a host key that hosts.hostKeys does not have. Compare it with /etc/ssh/ssh_host_*_key.pub on the host, and correct "
@@ -182,7 +169,7 @@ def lab_id() -> str:
 
 @contextmanager
 def config_lock() -> Iterator[None]:
-    """Hosts are asked side by side, and all are in one ``ssh_config``."""
+    """Hosts are asked side by side, and all are of one lab."""
     (RUN / "hosts").mkdir(parents=True, exist_ok=True)
     with (RUN / "hosts" / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -198,20 +185,11 @@ def write(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def assemble() -> None:
-    """``ssh_config`` and ``known_hosts`` from the parts that there are; without any, nothing of them stays."""
-    parts = sorted((RUN / "hosts").glob("host-*.ssh"), key=lambda path: int(path.stem.removeprefix("host-")))
-    if not parts:
-        for name in ("ssh_config", "known_hosts", "steps.jsonl", "lab.id"):
+def forget_lab() -> None:
+    """With the last host goes what the lab knew of itself."""
+    if not any((RUN / "ssh").glob("host-*")):
+        for name in ("steps.jsonl", "lab.id"):
             (RUN / name).unlink(missing_ok=True)
-        return
-    head = f"# Made with the lab; 'make ssh STACK={STACK} HOST=host-1' and ssh -F use it.\n"
-    own = [p.with_suffix(".known") for p in parts]
-    # An older Litelab left no such parts: what it knew stays.
-    known = [p if p.exists() else RUN / "known_hosts" for p in own]
-    lines = [line for p in known for line in p.read_text(encoding="utf-8").splitlines()]
-    write(RUN / "known_hosts", "".join(f"{line}\n" for line in dict.fromkeys(lines)))
-    write(RUN / "ssh_config", head + "".join(p.read_text(encoding="utf-8") for p in parts) + COMMON.format(run=RUN))
 
 
 def ssh(name: str, *options: str) -> list[str]:
@@ -252,13 +230,15 @@ def ask(name: str, where: Mapping[str, str], own: str) -> Facts:
     Raises:
         RefusedError: it can't be reached, or root can't be had.
     """
-    sudo = "" if where["user"] == "root" else "sudo -n "
+    frame = hostio.Frame(hostio.new_mark())
+    command = f"timeout {ANSWER_LIMIT_S:.0f} bash -s {shlex.quote(own)}"
     process = subprocess.Popen(
-        [*ssh(name), f"{sudo}timeout {ANSWER_LIMIT_S:.0f} bash -s {shlex.quote(own)}"],
+        hostio.words(RUN, name, frame.mark, command),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        errors="replace",
     )
     assert process.stdin
     assert process.stdout
@@ -268,67 +248,29 @@ def ask(name: str, where: Mapping[str, str], own: str) -> Facts:
     with suppress(BrokenPipeError):
         process.stdin.write((HERE / "probe.sh").read_text(encoding="utf-8"))
         process.stdin.close()
-    facts = parse((line, time.time()) for line in process.stdout)
+    facts = parse((line, time.time()) for line in frame.lines(process.stdout))
     said = process.stderr.read()
     code = process.wait()
     limit.cancel()
-    if code != 0 or "machineId" not in facts.values:
-        find_hindrance(name, where, sudo)
-        msg = f"it could not be asked what it is: {explain(said, where)}"
+    if code != 0 or not frame.is_whole or "machineId" not in facts.values:
+        find_hindrance(name, where)
+        msg = f"it could not be asked what it is: {explain(said, where) if said.strip() or frame.began else frame.explain()}"
         raise RefusedError(msg)
     return facts
 
 
-def find_hindrance(name: str, where: Mapping[str, str], sudo: str) -> None:
+def find_hindrance(name: str, where: Mapping[str, str]) -> None:
     """Why a host could not be asked, step by step.
 
     Raises:
         RefusedError: it can't be reached, or root can't be had.
     """
     run(name, "true", where)
-    try:
-        run(name, f"{sudo}true", where)
-    except RefusedError:
-        raise RefusedError(NO_SUDO.format(**where)) from None
-
-
-def key_behind_certificate(name: str, where: Mapping[str, str]) -> str:
-    """The plain host key whose certificate ssh has verified by its authority, for programs that know no authorities.
-
-    Raises:
-        RefusedError: the host shows no such key.
-    """
-    said = subprocess.run(
-        [*ssh(name, "-v"), "true"],
-        capture_output=True,
-        text=True,
-        timeout=ANSWER_LIMIT_S,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    ).stderr
-    # The fingerprint of a certificate is that of the key in it (ssh-keygen(1), -l).
-    verified = re.search(r"^debug1: Server host certificate: \S+ (SHA256:[^\s,]+)", said, re.MULTILINE)
-    shown = subprocess.run(
-        ["ssh-keyscan", "-T", "10", "-p", where["port"], where["host"]],
-        capture_output=True,
-        text=True,
-        timeout=ANSWER_LIMIT_S,
-        check=False,
-    ).stdout
-    for line in shown.splitlines():
-        key = " ".join(line.split()[1:3])
-        if key and not line.startswith("#") and verified and fingerprint(key) == verified[1]:
-            return key
-    msg = "it has a certificate of hosts.hostKeys' authority, and does not show the plain key in it as well: sshd must have both (HostKey and HostCertificate)"
-    raise RefusedError(msg)
-
-
-def fingerprint(key: str) -> str:
-    """``SHA256:...`` of a public key."""
-    done = subprocess.run(
-        ["ssh-keygen", "-l", "-f", "-"], input=key, capture_output=True, text=True, timeout=10, check=False
-    )
-    return (done.stdout.split() or ["", ""])[1]
+    if where["user"] != "root":
+        try:
+            run(name, "sudo -n true", where)
+        except RefusedError:
+            raise RefusedError(NO_SUDO.format(**where)) from None
 
 
 def create(name: str, environment: Mapping[str, str], known_hosts: str) -> dict[str, object]:
@@ -342,10 +284,9 @@ def create(name: str, environment: Mapping[str, str], known_hosts: str) -> dict[
     where = {"host": host, "port": port, "user": environment["LOGIN"], "key": key}
     with config_lock():
         own = lab_id()
-        write(RUN / "hosts" / f"{name}.known", known_hosts.rstrip("\n") + "\n")
-        part = f"Host {name}\n  HostName {host}\n  Port {port}\n  User {where['user']}\n  IdentityFile {key}\n"
-        write(RUN / "hosts" / f"{name}.ssh", part)
-        assemble()
+    known = [("Known", line) for line in known_hosts.splitlines() if line.strip()]
+    record = [("Address", host), ("Port", port), ("User", where["user"]), ("Identity", key), *known]
+    hostio.put_record(RUN, name, record)
     try:
         address = socket.getaddrinfo(host, None, socket.AF_INET)[0][4][0]
     except OSError as error:
@@ -362,22 +303,19 @@ def create(name: str, environment: Mapping[str, str], known_hosts: str) -> dict[
         **told,
         **{key: facts.number(key) for key in ("cpus", "memoryMib", "diskMib")},
         "address": address,
-        "hostKey": key_behind_certificate(name, where) if environment["AUTHORITY"] == "true" else "",
     }
 
 
-def delete(name: str, login: str) -> int:
+def delete(name: str) -> int:
     """Forget how the host is reached, once it is given back; the exit code of that."""
     if (RUN / "hosts" / f"{name}.claim").exists():
         # The step that took it failed in the end, so it is in no state, and only here.
-        environment = {**os.environ, "SUDO": "" if login == "root" else "sudo -n "}
-        code = subprocess.run([str(HERE / "host.sh"), "delete", name], env=environment, check=False).returncode
+        code = subprocess.run([str(HERE / "host.sh"), "delete", name], check=False).returncode
         if code != 0:
             return code
+    hostio.drop_record(RUN, name)
     with config_lock():
-        for suffix in ("ssh", "known"):
-            (RUN / "hosts" / f"{name}.{suffix}").unlink(missing_ok=True)
-        assemble()
+        forget_lab()
     return 0
 
 
@@ -385,18 +323,18 @@ def main(arguments: list[str]) -> int:
     """Run one subcommand."""
     match arguments:
         case ["create", name]:
-            known = (RUN / "hosts" / f"{name}.ssh").exists()
+            known = (RUN / "ssh" / name).exists()
             try:
                 facts = create(name, os.environ, sys.stdin.read())
             except RefusedError as error:
                 if not known:
-                    delete(name, os.environ["LOGIN"])
+                    delete(name)
                 print(f"error: {name} ({os.environ['ADDRESS']}): {error}. Nothing was changed on it.", file=sys.stderr)
                 return 1
             print(json.dumps(facts))
             return 0
         case ["delete", name]:
-            return delete(name, os.environ["LOGIN"])
+            return delete(name)
     print("usage: facts.py create|delete HOST", file=sys.stderr)
     return 2
 

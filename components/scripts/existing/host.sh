@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # host.sh create|delete NAME: takes a host for the lab, and gives it back as it was. Prints which machine it is.
-# Environment: SUDO (what a login needs to be root).
 # delete leaves the host's inventories of before and after in RUN/inventory and says what differs.
 set -euo pipefail
 
@@ -10,6 +9,11 @@ STACK=$(basename "$RUN")
 NAME=${2:?usage: host.sh create|delete NAME}
 LAB=$(cat "$RUN/lab.id" 2>/dev/null || true)
 BEGAN_NS=$(date +%s%N)
+# shellcheck source-path=SCRIPTDIR source=../ssh/config.sh
+. "$here/config.sh"
+# shellcheck source-path=SCRIPTDIR source=../ssh/hostio.sh
+. "$here/hostio.sh"
+ssh_restore
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -19,7 +23,7 @@ die() {
 }
 
 by_root() { # by_root SCRIPT ARGUMENTS: on the host, with inventory.sh before it; bounded there, so that none outlives its ssh by much
-  cat "$here/inventory.sh" "$here/$1" | ssh -F "$RUN/ssh_config" "$NAME" "${SUDO:-}timeout -k 10 240 bash -s ${*:2}"
+  cat "$here/inventory.sh" "$here/$1" | on_host "$NAME" "timeout -k 10 240 bash -s ${*:2}"
 }
 
 create() {

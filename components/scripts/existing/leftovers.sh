@@ -8,8 +8,8 @@ RUN=${1:?usage: leftovers.sh RUN}
 scripts=$(find "$RUN" -maxdepth 1 -type d -name 'existing-*' -printf '%T@ %p\n' 2>/dev/null | sort -rn | head -n 1 | cut -d' ' -f2-)
 [ -n "$scripts" ] || exit 0
 worst=0
-for part in "$RUN"/hosts/host-*.ssh; do
-  [ -e "$part" ] || continue
-  LOGIN=$(awk '$1 == "User" { print $2 }' "$part") "$scripts/facts.py" delete "$(basename "$part" .ssh)" </dev/null || worst=1
+for record in "$RUN"/ssh/host-*; do
+  [ -e "$record" ] || continue
+  "$scripts/facts.py" delete "${record##*/}" </dev/null || worst=1
 done
 exit "$worst"

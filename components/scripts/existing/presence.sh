@@ -4,19 +4,26 @@
 # Environment: LITELAB_RUN, the lab's run folder; IDENTITY, what host.sh printed of it.
 set -euo pipefail
 HOST=${2:?usage: presence.sh look HOST}
-RUN=${LITELAB_RUN:?}
+RUN=$(cd "${LITELAB_RUN:?}" && pwd -P)
+ssh=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+# Beside this one in a lab's copy.
+[ -r "$ssh/config.sh" ] || ssh=$ssh/../ssh
+# shellcheck source-path=SCRIPTDIR source=../ssh/config.sh
+. "$ssh/config.sh"
+# shellcheck source-path=SCRIPTDIR source=../ssh/hostio.sh
+. "$ssh/hostio.sh"
+ssh_restore
 
 look() {
   local said id lab want
-  # What the host's shell says by itself is no answer.
   # shellcheck disable=SC2016 # for the host's shell
-  said=$(timeout 20 ssh -F "$RUN/ssh_config" -o ConnectTimeout=5 "$HOST" \
-    'echo "litelab-presence $(cut -c1-12 /etc/machine-id) $(cat /var/lib/litelab/lab 2>/dev/null)"' </dev/null 2>&1) || {
-    said=$(printf '%s' "$said" | tail -n 1 | tr -d '\r')
+  said=$(on_host "$HOST" 'echo "$(cut -c1-12 /etc/machine-id) $(cat /var/lib/litelab/lab 2>/dev/null)"' timeout --foreground 20 </dev/null 2>/dev/null) || {
+    # A banner is among ssh's errors too, so they are asked for when there are any.
+    said=$({ timeout 20 ssh -F "$RUN/ssh_config" "$HOST" true </dev/null 2>&1 || true; } | tail -n 1 | tr -d '\r')
     echo "unreachable ssh does not answer (${said:-no answer within 20 s})"
     return
   }
-  read -r id lab < <(sed -n 's/^litelab-presence //p' <<<"$said") || true
+  read -r id lab <<<"$said" || true
   want=$(cat "$RUN/lab.id" 2>/dev/null || true)
   if [ "$HOST-${id:-}" != "${IDENTITY%$'\n'}" ]; then
     echo "changed it is another machine now (machine id ${id:-unknown}, and the lab took ${IDENTITY#"$HOST-"})"

@@ -16,12 +16,12 @@ import json
 import os
 import re
 import secrets
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import sshfiles
 import virsh
 from virsh import RUN, STACK, die
 
@@ -153,7 +153,6 @@ def create() -> None:
         values["THROUGH"] = virsh.THROUGH
     virsh.write(RUN / "lab.env", "".join(f"{key}={value}\n" for key, value in values.items()))
     virsh.write(RUN / "patience", f"{os.environ['PATIENCE']}\n")
-    sshfiles.write()
     virsh.step_done("place", "lab")
     json.dump({"id": identity, "prefix": prefix, "pool": f"{storage()}/{identity}"}, sys.stdout)
 
@@ -178,8 +177,8 @@ def delete() -> None:
         import forward
 
         forward.close_all(RUN)
-    sshfiles.remove()
-    for name in ("lab.env", "patience", "steps.jsonl"):
+    shutil.rmtree(RUN / "ssh", ignore_errors=True)
+    for name in ("ssh_config", "known_hosts", "lab.env", "patience", "steps.jsonl"):
         (RUN / name).unlink(missing_ok=True)
     for console in RUN.glob("console-host-*.log"):
         console.unlink()

@@ -2,8 +2,7 @@
 """``ready.py create|delete HOST``: waits until a guest answers ssh with the key it was given and its first settings are done.
 
 Keeps its console in ``console-HOST.log`` meanwhile. Prints ``{"identity", "hostKey"}``. Environment: DOMAIN, ADDRESS,
-HOST_KEY, SSH_TIMEOUT_S; THROUGH where guests are reached through libvirt's machine: then a way is opened, and its
-``port`` is printed too.
+HOST_KEY, SSH_TIMEOUT_S; THROUGH where guests are reached through libvirt's machine.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import socket
 import subprocess
 import sys
@@ -21,12 +21,13 @@ import threading
 import time
 from pathlib import Path
 
-import sshfiles
+import hostio
 import virsh
 from virsh import RUN, die
 
 POLL_S = 0.2
-BANNER_S = 10.0
+POLL_THROUGH_S = 1.0
+"""Each try is a login to libvirt's machine."""
 
 
 class Console(threading.Thread):
@@ -66,28 +67,29 @@ class Console(threading.Thread):
         return " | ".join([line.strip() for line in plain.splitlines() if line.strip()][-5:])[-600:]
 
 
-def way_to(host: str, address: str) -> int:
-    """The port of this machine's loopback by which a guest is reached through libvirt's; opened if it is not."""
+def proxy() -> str:
+    """The ProxyCommand that leads through libvirt's machine, which the operator's own ssh configuration knows."""
     import forward  # only labs on another machine have it
 
-    if "administratively prohibited" in forward.last_words(RUN, host):
-        die(f"{host}: {forward.explain(virsh.THROUGH, 'administratively prohibited')}")
-    try:
-        return forward.opened(RUN, host, virsh.THROUGH, f"{address}:22")
-    except forward.ForwardError as error:
-        die(f"{host}: {error}")
+    words = shlex.join([*forward.login(virsh.THROUGH), "-W"]).replace("%", "%%")
+    return f"{words} '[%h]:%p' -- {shlex.quote(forward.machine(virsh.THROUGH))}"
 
 
-def answers(host: str, address: str) -> bool:
-    """Whether an ssh server takes connections."""
-    if not virsh.THROUGH:
-        with contextlib.suppress(OSError), socket.create_connection((address, 22), 2):
-            return True
-        return False
-    # The near end of a way always does: it is the far end that must say something.
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", way_to(host, address)), BANNER_S) as way:
-        return way.recv(4) == b"SSH-"
+def answers(address: str) -> bool:
+    """Whether an ssh server takes connections, as far as that is seen from here."""
+    if virsh.THROUGH:
+        return True
+    with contextlib.suppress(OSError), socket.create_connection((address, 22), 2):
+        return True
     return False
+
+
+def refuse_if_nobody_gets_through(host: str, said: str) -> None:
+    """End the script when libvirt's machine lets nobody on to its guests: no time heals that."""
+    if virsh.THROUGH and "administratively prohibited" in said:
+        import forward
+
+        die(f"{host}: {forward.explain(virsh.THROUGH, said)}")
 
 
 def wait_for_ssh(host: str, domain: str, address: str, timeout_s: float, console: Console) -> None:
@@ -100,7 +102,7 @@ def wait_for_ssh(host: str, domain: str, address: str, timeout_s: float, console
     # sshd starts after cloud-init's second stage, which does all that a lab asks for; an image may have switched the rest off.
     done = (
         'test -e /run/cloud-init/result.json || test "$(systemctl is-enabled cloud-final.service)" = masked || '
-        "{ echo cloud-init has not ended; exit 9; }; cat /run/cloud-init/result.json 2>/dev/null || true"
+        "{ echo cloud-init has not ended >&2; exit 9; }; cat /run/cloud-init/result.json 2>/dev/null || true"
     )
     while time.monotonic() < deadline:
         if time.monotonic() - looked > 5:
@@ -110,16 +112,15 @@ def wait_for_ssh(host: str, domain: str, address: str, timeout_s: float, console
                 die(
                     f"{host}: its guest {domain} is {state}. Its console ended: {console.last_lines() or 'without a word'}."
                 )
-        if answers(host, address):
-            asked = subprocess.run(
-                ["ssh", "-F", str(RUN / "ssh_config"), host, done],
-                capture_output=True, text=True, check=False, timeout=120, stdin=subprocess.DEVNULL,
-            )  # fmt: skip
-            if asked.returncode == 0:
-                _report(host, asked.stdout)
+        if answers(address):
+            try:
+                _report(host, hostio.ask(RUN, host, done, limit_s=120))
+            except hostio.AnswerError as error:
+                refuse_if_nobody_gets_through(host, error.said)
+                last = str(error)[-200:]
+            else:
                 return
-            last = " ".join((asked.stdout + asked.stderr).split())[-200:]
-        time.sleep(POLL_S)
+        time.sleep(POLL_THROUGH_S if virsh.THROUGH else POLL_S)
     die(
         f"{host}: waited {timeout_s:.0f} s for ssh at {address}. Last answer: {last}. Its guest is {state}, and its console ended: "
         f"{console.last_lines() or 'without a word'}. The whole of it is {console.log}. A guest that says nothing under kvm never started: "
@@ -137,8 +138,9 @@ def _report(host: str, result: str) -> None:
 def create(host: str) -> None:
     """Wait, and say which machine this is."""
     domain, address = os.environ["DOMAIN"], os.environ["ADDRESS"]
-    port = way_to(host, address) if virsh.THROUGH else 0
-    sshfiles.add(host, f"127.0.0.1:{port}" if port else address, os.environ["HOST_KEY"])
+    # An emulated guest takes its time to answer.
+    record = {"Address": address, "Identity": "id_ed25519", "HostKey": os.environ["HOST_KEY"], "ConnectS": "30"}
+    hostio.put_record(RUN, host, {**record, "ProxyCommand": proxy()} if virsh.THROUGH else record)
     console = Console(domain, RUN / f"console-{host}.log")
     console.start()
     try:
@@ -147,8 +149,7 @@ def create(host: str) -> None:
         console.stop()
     virsh.step_done("host", host)
     identity = f"{host}-{(virsh.lines('domuuid', domain) or ['unknown'])[0]}"
-    found = {"identity": identity, "hostKey": os.environ["HOST_KEY"], **({"port": port} if port else {})}
-    json.dump(found, sys.stdout)
+    json.dump({"identity": identity, "hostKey": os.environ["HOST_KEY"]}, sys.stdout)
 
 
 def main(arguments: list[str]) -> int:
@@ -157,11 +158,7 @@ def main(arguments: list[str]) -> int:
         case ["create", host]:
             create(host)
         case ["delete", host]:
-            sshfiles.drop(host)
-            if virsh.THROUGH:
-                import forward
-
-                forward.close(RUN, host)
+            hostio.drop_record(RUN, host)
             (RUN / f"console-{host}.log").unlink(missing_ok=True)
         case _:
             die("usage: ready.py create|delete HOST")

@@ -51,7 +51,7 @@ root_files() {
   ssh-keygen -q -t ed25519 -N '' -C "$NAME" -f "$upper/etc/ssh/ssh_host_ed25519_key" </dev/null
   read -r type key _ <"$upper/etc/ssh/ssh_host_ed25519_key.pub"
   HOST_KEY="$type $key"
-  printf '%s.%s %s\n' "$PREFIX" "$ADDRESS" "$HOST_KEY" >"$RUN/ssh/.$NAME.new"
+  printf '%s\n' "Address $PREFIX.$ADDRESS" 'Identity id_ed25519' "HostKey $HOST_KEY" "ConnectS $((5 * PATIENCE))" >"$RUN/ssh/.$NAME.new"
   mv "$RUN/ssh/.$NAME.new" "$RUN/ssh/$NAME"
   printf '%s\n' 'HostKey /etc/ssh/ssh_host_ed25519_key' 'PasswordAuthentication no' 'KbdInteractiveAuthentication no' \
     'PermitRootLogin prohibit-password' 'UsePAM no' 'UseDNS no' 'PrintMotd no' 'MaxStartups 100' 'MaxSessions 100' \
@@ -191,7 +191,7 @@ create() {
     "$DIR"/upper/{root/.ssh,usr/local/sbin,etc/ssh,etc/systemd/{system.conf.d,journald.conf.d,system/sysinit.target.wants}}
   chmod 700 "$DIR/upper/root" "$DIR/upper/root/.ssh"
   root_files
-  ssh_files
+  ssh_write
   capped_proc
   mount -t overlay -o "lowerdir=$(readlink -f "$ROOT_IMAGE"),upperdir=$DIR/upper,workdir=$DIR/work" "litelab-$LAB_ID" "$DIR/root"
   make_network
@@ -259,8 +259,8 @@ delete() {
   host_names
   host_lock "$NAME"
   remove
-  rm -f "$RUN/hosts/$NAME.lock" "$RUN/ssh/$NAME"
-  [ ! -d "$RUN/ssh" ] || ssh_files
+  rm -f "$RUN/hosts/$NAME.lock"
+  ssh_forget "$NAME"
   local left='' dir
   [ ! -e "$DIR" ] || left="$left $DIR"
   [ ! -e "/run/netns/$NETNS" ] || left="$left netns:$NETNS"

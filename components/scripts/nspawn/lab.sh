@@ -11,6 +11,9 @@ STACK=${RUN##*/}
 REGISTRY=/run/litelab
 # How many times longer than on hardware everything may take: a slow machine, such as an emulated one, says so in this file.
 PATIENCE=$(cat /etc/litelab/patience 2>/dev/null || echo 1)
+# Beside this one in a lab's copy; orphans.sh runs from the checkout.
+# shellcheck source-path=SCRIPTDIR source=../ssh/config.sh
+if [ -r "$here/config.sh" ]; then . "$here/config.sh"; else . "$here/../ssh/config.sh"; fi
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -70,33 +73,6 @@ STEP_BEGAN_US=${EPOCHREALTIME/[.,]/}
 step_done() {
   local ms=$(((${EPOCHREALTIME/[.,]/} - STEP_BEGAN_US) / 1000))
   printf '{"step":"%s","host":"%s","seconds":%d.%03d}\n' "$1" "$2" $((ms / 1000)) $((ms % 1000)) >>"$RUN/steps.jsonl"
-}
-
-# ssh_files: ssh_config and known_hosts anew, from the line ADDRESS KEYTYPE KEY that each host has left in $RUN/ssh/.
-ssh_files() {
-  local path host at key
-  mkdir -p "$RUN/ssh"
-  exec 7>"$RUN/ssh/.lock"
-  flock -w 60 7 || die "$RUN/ssh/.lock has been held for 60 s; 'fuser $RUN/ssh/.lock' names the process."
-  (
-    umask 077
-    exec 5>"$RUN/known_hosts.new" 6>"$RUN/ssh_config.new"
-    echo "# Made with the lab; 'make ssh STACK=$STACK HOST=host-1' and ssh -F use it." >&6
-    for path in "$RUN"/ssh/host-*; do
-      # Another host's end may have taken its line away since it was listed.
-      { read -r at key <"$path"; } 2>/dev/null || continue
-      host=${path##*/}
-      printf 'Host %s\n  HostName %s\n  HostKeyAlias %s\n' "$host" "$at" "$host" >&6
-      printf '%s %s\n' "$host" "$key" >&5
-    done
-    printf '%s\n' 'Host *' '  User root' '  Ciphers aes128-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-gcm@openssh.com,aes128-ctr' \
-      "  IdentityFile $RUN/id_ed25519" '  IdentitiesOnly yes' '  IdentityAgent none' '  ForwardAgent no' \
-      "  UserKnownHostsFile $RUN/known_hosts" '  GlobalKnownHostsFile /dev/null' '  StrictHostKeyChecking yes' '  BatchMode yes' \
-      "  ConnectTimeout $((5 * PATIENCE))" '  ServerAliveInterval 15' >&6
-  )
-  mv "$RUN/known_hosts.new" "$RUN/known_hosts"
-  mv "$RUN/ssh_config.new" "$RUN/ssh_config"
-  exec 7>&-
 }
 
 CGROUP_VERSION=1

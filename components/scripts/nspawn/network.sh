@@ -149,7 +149,6 @@ table inet litelab {
 }
 NFT
   [ "${INTERNET:-false}" != true ] || open_internet
-  ssh_files
 }
 
 # User-space NAT: neither ip_forward nor a firewall of the machine is touched.

@@ -3,14 +3,16 @@
 # shellcheck disable=SC2034 # its variables are for the scripts that source it
 # A script lives in RUN/<part>-<hash>/.
 
-# shellcheck source-path=SCRIPTDIR source=root.sh
-. "$(dirname "${BASH_SOURCE[0]}")/root.sh"
-
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 RUN=$(cd "$here/.." && pwd -P)
 PART=$(basename "$here" | sed 's/-[0-9a-f]*$//')
 BLOBS=${LITELAB_CACHE:-$RUN/../../../.cache}/blobs
 ON_HOST=/opt/litelab/$PART
+# shellcheck source-path=SCRIPTDIR source=../ssh/config.sh
+. "$here/config.sh"
+# shellcheck source-path=SCRIPTDIR source=../ssh/hostio.sh
+. "$here/hostio.sh"
+ssh_restore
 
 die() { # die HOST TEXT
   printf 'error: host %s: %s\n' "$1" "${*:2}" >&2
@@ -25,8 +27,8 @@ PATIENCE=$(cat "$RUN/patience" 2>/dev/null || echo 1)
 # list_for RUNS_PODS: what a host is to have; images are for those that run pods (true or false).
 list_for() { awk -v pods="$1" 'pods == "true" || $1 != "image"' "$RUN/$PART.list"; }
 
-# on HOST COMMAND: a command that root runs on a host; its standard input is the caller's.
-on() { ssh -F "$RUN/ssh_config" "$1" "$(by_root "$RUN/ssh_config" "$1" "$2")"; }
+# on HOST COMMAND: what a command prints that root runs on a host; its standard input is the caller's.
+on() { on_host "$1" "$2"; }
 
 # cut_short HOST TEXT: why something could not be copied: a full disk, say; or nobody is there any more.
 cut_short() {
@@ -35,11 +37,11 @@ cut_short() {
   die "$1" "$2 ended early. 'make ssh HOST=$1 CMD=\"df -h /\"' shows whether its disk is full; run the same command again to go on."
 }
 
-# bounded_on SECONDS HOST COMMAND: as on, ended when it takes too long.
+# bounded_on SECONDS HOST COMMAND: as on, ended when it takes too long. It stays in our process group, which ends as one.
 bounded_on() {
   local limit=$(($1 * PATIENCE)) host=$2 code=0
   shift 2
-  timeout -k 5 "$limit" ssh -F "$RUN/ssh_config" "$host" "$(by_root "$RUN/ssh_config" "$host" "$*")" || code=$?
+  on_host "$host" "$*" timeout --foreground -k 5 "$limit" || code=$?
   [ "$code" -ne 124 ] || say "error: host $host: '${*: -1}' had not ended after $limit s, and the connection was given up. Run the same command again to go on."
   return "$code"
 }

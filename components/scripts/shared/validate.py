@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import hostio
 
 HERE = Path(__file__).resolve().parent
 RUN = HERE.parent
@@ -51,45 +51,31 @@ def ask(facts: Facts) -> Facts:
         HostError: it does not answer.
     """
     began = time.time()
-    done = ssh(facts.name, "bash -s", ASK_S, (HERE / "facts.sh").read_text(encoding="utf-8"))
+    done = asked(facts.name, "bash -s", ASK_S, (HERE / "facts.sh").read_text(encoding="utf-8"))
     middle = (began + time.time()) / 2
     facts.said = dict(line.split("=", 1) for line in done.splitlines() if "=" in line)
     facts.clock_offset_s = float(facts.said["clock"]) - middle
     return facts
 
 
-def ssh(host: str, command: str, limit_s: float, text: str = "") -> str:
+def asked(host: str, command: str, limit_s: float, text: str = "") -> str:
     """A command's output on a host; root runs it.
 
     Raises:
         HostError: it failed, with its last words.
     """
-    config = str(RUN / "ssh_config")
-    shown = subprocess.run(
-        ["ssh", "-T", "-G", "-F", config, host], capture_output=True, text=True, timeout=limit_s, check=False
-    )
-    if "user root" not in shown.stdout.splitlines():
-        command = f"sudo -n bash -c {shlex.quote(command)}"
     try:
-        done = subprocess.run(
-            ["ssh", "-F", config, host, command],
-            input=text, capture_output=True, text=True, timeout=limit_s, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        msg = f"host {host}: no answer over ssh within {limit_s:.0f} s. 'make ssh HOST={host}' shows whether it is up"
+        return hostio.ask(RUN, host, command, stdin=text, limit_s=limit_s)
+    except hostio.AnswerError as error:
+        msg = f"host {host}: could not be asked over ssh: {error}. 'make ssh HOST={host}' shows whether it is up"
         raise HostError(msg) from None
-    if done.returncode != 0:
-        last = " ".join(done.stderr.split())[-400:] or f"exit code {done.returncode}"
-        msg = f"host {host}: could not be asked over ssh: {last}. 'make ssh HOST={host}' shows whether it is up"
-        raise HostError(msg)
-    return done.stdout
 
 
 def clear_others(facts: Facts) -> None:
     """Take off what another distribution installed here: its ports and its network would be in the way."""
     for part in sorted(facts.listed("parts") - {PART}):
         script = f"/opt/litelab/{part}/scripts/reset.sh"
-        ssh(facts.name, f"[ ! -x {script} ] || {script} >&2; rm -rf /opt/litelab/{part}", RESET_S)
+        asked(facts.name, f"[ ! -x {script} ] || {script} >&2; rm -rf /opt/litelab/{part}", RESET_S)
 
 
 def problems(hosts: list[Facts], environment: dict[str, str]) -> list[str]:
@@ -155,6 +141,7 @@ def main(arguments: list[str]) -> int:
     if arguments != ["create"]:
         print("usage: validate.py create|delete", file=sys.stderr)
         return 2
+    hostio.restore(RUN)
     hosts = [Facts(*pair.partition("=")[::2]) for pair in os.environ["HOSTS"].split(",")]
     try:
         with ThreadPoolExecutor(len(hosts)) as pool:

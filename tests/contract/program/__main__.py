@@ -23,13 +23,10 @@ pulumi.export(
             "address": host.address,
             "port": host.ssh.port,
             "user": host.ssh.user,
-            "hostKey": host.ssh.host_key,
-            "sudo": host.ssh.sudo,
             "identity": host.identity,
             "livesOn": host.lives_on,
         }
         for host in made.hosts
     ],
 )
-pulumi.export("privateKey", pulumi.Output.secret(made.hosts[0].ssh.private_key))
 pulumi.export("facts", made.facts)

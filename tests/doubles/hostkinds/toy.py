@@ -42,7 +42,7 @@ class ToyHosts(pulumi.ComponentResource):
                 triggers=[use],
                 opts=pulumi.ResourceOptions(parent=self),
             )
-            ssh = Ssh("root", 22, pulumi.Output.secret("a key"), pulumi.Output.from_input("ssh-ed25519 TOY"))
+            ssh = Ssh("root", 22)
             address = pulumi.Output.from_input(f"192.0.2.{number}")
             self.hosts.append(Host(f"host-{number}", role, address, ssh, made.stdout, made))
         self.register_outputs({})

@@ -54,7 +54,7 @@ def test_the_kubeconfig_is_written_as_given(access: ModuleType, tmp_path: Path) 
 def test_every_host_is_given_the_labs_ssh_configuration(access: ModuleType, tmp_path: Path) -> None:
     access.main(["create"])
     hosts = json.loads((tmp_path / "hosts.json").read_text())["hosts"]
-    assert [h["sshConfig"] for h in hosts] == [str(tmp_path / "ssh_config")] * 2
+    assert [h["sshConfig"] for h in hosts] == ["ssh_config"] * 2
 
 
 def test_a_file_that_others_could_read_is_replaced_not_written_into(access: ModuleType, tmp_path: Path) -> None:

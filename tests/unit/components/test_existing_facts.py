@@ -7,7 +7,6 @@ import io
 import json
 import subprocess
 import sys
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -100,35 +99,6 @@ class TestRefusals:
     def test_sshs_own_words_get_a_meaning(self, said: str, word: str) -> None:
         where = {"host": "h", "port": "22", "user": "op", "key": "/k"}
         assert word in facts.explain(said, where)
-
-
-class TestKnownHosts:
-    @pytest.fixture
-    def run(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        """A run folder with the parts of two hosts, one of them of an authority's."""
-        monkeypatch.setattr(facts, "RUN", tmp_path)
-        (tmp_path / "hosts").mkdir()
-        for name, known in (("host-1", "@cert-authority * K\na K1\n"), ("host-10", "@cert-authority * K\n")):
-            (tmp_path / "hosts" / f"{name}.ssh").write_text(f"Host {name}\n")
-            (tmp_path / "hosts" / f"{name}.known").write_text(known)
-        return tmp_path
-
-    def test_each_line_of_every_host_is_there_once(self, run: Path) -> None:
-        facts.assemble()
-        assert (run / "known_hosts").read_text() == "@cert-authority * K\na K1\n"
-
-    def test_keys_of_hosts_that_an_older_version_knew_stay(self, run: Path) -> None:
-        (run / "known_hosts").write_text("b K2\n")
-        (run / "hosts" / "host-10.known").unlink()
-        facts.assemble()
-        assert (run / "known_hosts").read_text() == "@cert-authority * K\na K1\nb K2\n"
-
-    def test_with_the_last_host_they_go(self, run: Path) -> None:
-        facts.assemble()
-        for part in (run / "hosts").glob("host-*"):
-            part.unlink()
-        facts.assemble()
-        assert [path.name for path in run.iterdir()] == ["hosts"]
 
 
 class TestAlike:

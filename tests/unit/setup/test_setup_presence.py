@@ -253,7 +253,8 @@ class TestExisting:
         (tmp_path / "lab.id").write_text("my-abc\n")
         (tmp_path / "bin").mkdir()
         ssh = tmp_path / "bin/ssh"
-        ssh.write_text(f"#!/bin/bash\ncat <<'X'\n{said}\nX\nexit {code}\n")
+        # Of the words for a login shell the last but one is the frame's mark.
+        ssh.write_text(f"#!/bin/bash\nw=(${{*: -1}})\nsed s/MARK/${{w[-2]}}/ <<'X'\n{said}\nX\nexit {code}\n")
         ssh.chmod(0o755)
         environment = {
             **os.environ,
@@ -268,11 +269,15 @@ class TestExisting:
     @pytest.mark.parametrize(
         ("said", "code", "answer"),
         [
-            ("Welcome!\nlitelab-presence 0123456789ab my-abc", 0, "running"),
-            ("litelab-presence ffffffffffff my-abc", 0, "changed it is another machine now (machine id ffffffffffff"),
-            ("litelab-presence 0123456789ab other", 0, "changed it is not in this lab's use any more"),
-            ("litelab-presence 0123456789ab ", 0, "changed it is not in this lab's use any more"),
-            ("Welcome!", 0, "changed it is another machine now (machine id unknown"),
+            ("Welcome!\nMARK begin\n0123456789ab my-abc\nMARK end", 0, "running"),
+            (
+                "MARK begin\nffffffffffff my-abc\n\nMARK end",
+                0,
+                "changed it is another machine now (machine id ffffffffffff",
+            ),
+            ("MARK begin\n0123456789ab other\nMARK end", 0, "changed it is not in this lab's use any more"),
+            ("MARK begin\n0123456789ab \nMARK end", 0, "changed it is not in this lab's use any more"),
+            ("0123456789ab my-abc", 0, "unreachable ssh does not answer ("),
             ("Connection timed out", 255, "unreachable ssh does not answer (Connection timed out)"),
         ],
     )
