@@ -19,15 +19,26 @@ from inputs.model import InputModel
 SHIPPED = Path(__file__).parent / "workloads"
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
+_LONGEST_S = 3600
+_LONGEST_CALL_S = 600
 
 
 class Limits(InputModel):
     """Upper bounds in seconds: a repeat ends with what it has when one is reached."""
 
-    start_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
-    delete_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
-    call_seconds: Annotated[float, Field(gt=0, le=600)] = 60.0
-    namespace_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
+    start_seconds: Annotated[float, Field(gt=0, le=_LONGEST_S)] = 120.0
+    delete_seconds: Annotated[float, Field(gt=0, le=_LONGEST_S)] = 120.0
+    call_seconds: Annotated[float, Field(gt=0, le=_LONGEST_CALL_S)] = 60.0
+    namespace_seconds: Annotated[float, Field(gt=0, le=_LONGEST_S)] = 120.0
+
+    def times(self, factor: int) -> Limits:
+        """The same, so many times as long, up to the longest that a workload may have."""
+        return Limits(
+            start_seconds=min(self.start_seconds * factor, _LONGEST_S),
+            delete_seconds=min(self.delete_seconds * factor, _LONGEST_S),
+            call_seconds=min(self.call_seconds * factor, _LONGEST_CALL_S),
+            namespace_seconds=min(self.namespace_seconds * factor, _LONGEST_S),
+        )
 
 
 class Slo(InputModel):
@@ -81,6 +92,10 @@ class Workload(InputModel):
         each, more = divmod(self.clients, clusters)
         counts = [each + (number < more) for number in range(clusters)]
         return [self.model_copy(update={"clients": count}) for count in counts if count]
+
+    def with_patience(self, factor: int) -> Workload:
+        """The same with limits that are so many times as long; another workload to ``digest``, unless the factor is 1."""
+        return self.model_copy(update={"limits": self.limits.times(factor)})
 
     def digest(self) -> str:
         """What is measured, as a hash: the number of repeats and warm-ups and the texts are not part of it."""

@@ -35,12 +35,15 @@ def run(
         int | None, typer.Option(min=1, max=MOST_REPEATS, help="Measured repeats instead of the workload's own number.")
     ] = None,
     warmups: Annotated[int | None, typer.Option(min=0, help="Warm-ups instead of the workload's own number.")] = None,
+    patience: Annotated[
+        int, typer.Option(min=1, help="Multiply the workload's limits, for hosts that are slow, such as emulated ones.")
+    ] = 1,
 ) -> None:
     """Measure a workload. Exit code 0 good, 1 error, 2 timeout, 3 threshold or SLO not met."""
     # Kubernetes' client takes a second to import, and no other verb needs it.
     from benchmarks.measure.run import run_workload
 
-    chosen = workload.load(name, repeats=repeats, warmups=warmups)
+    chosen = workload.load(name, repeats=repeats, warmups=warmups).with_patience(patience)
     lab = load_hosts(hosts) if hosts else None
     taken = load_steps(steps) if steps else []
     say(f"{chosen.name}: {chosen.pods} pods at once, {chosen.warmups} warm-ups and {chosen.repeats} repeats")

@@ -11,6 +11,8 @@ STACK=$(basename "$RUN")
 # shellcheck source-path=SCRIPTDIR source=../ssh/hostio.sh
 . "$here/hostio.sh"
 cd "$RUN/../../.."
+# How many times longer than on hardware the lab may take, where its hosts or this machine are slow.
+PATIENCE=$(cat "$RUN/patience" 2>/dev/null || echo 1)
 
 # took FOLDER: how long each step of the installation took, on this machine and on every host, all asked at once.
 took() {
@@ -18,7 +20,7 @@ took() {
   ssh_restore
   mapfile -t hosts < <(awk '/^Host host-/ { print $2 }' "$RUN/ssh_config")
   for host in "${hosts[@]}"; do
-    on_host "$host" 'cat /var/lib/litelab/steps.jsonl 2>/dev/null || true' timeout --foreground 20 </dev/null >"$1/.steps-$host" &
+    on_host "$host" 'cat /var/lib/litelab/steps.jsonl 2>/dev/null || true' timeout --foreground $((20 * PATIENCE)) </dev/null >"$1/.steps-$host" &
   done
   wait
   cat "$RUN/steps.jsonl" 2>/dev/null || true
@@ -41,11 +43,14 @@ create() {
   steps=$out/steps.json
   took "$out" | awk 'BEGIN { printf "[" } { printf "%s%s", (NR > 1 ? ",\n" : ""), $0 } END { print "]" }' >"$steps"
   python3 -m benchmarks run "$workload" --kubeconfig "$RUN/kubeconfig" --hosts "$RUN/hosts.json" --steps "$steps" \
-    --repeats "$REPEATS" --out "$out" "${contexts[@]}" >"$out/console.log" || {
+    --repeats "$REPEATS" --out "$out" --patience "$PATIENCE" "${contexts[@]}" >"$out/console.log" || {
     code=$?
     # 2 and 3: measured, and too slow or worse than its threshold. That is a result.
     [ "$code" -eq 2 ] || [ "$code" -eq 3 ] || {
-      newest "$out" "$workload" echo "error: the workload $workload could not be measured (exit code $code); the lines above say why. $out has what there is: $(find "$out" -type f -printf '%f ')" >&2; exit "$code"; }
+      newest "$out" "$workload"
+      echo "error: the workload $workload could not be measured (exit code $code); the lines above say why. $out has what there is: $(find "$out" -type f -printf '%f ')" >&2
+      exit "$code"
+    }
   }
   newest "$out" "$workload"
   cat "$out/summary.json"

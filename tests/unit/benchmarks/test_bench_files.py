@@ -47,6 +47,16 @@ def test_the_digest_changes_with_what_is_measured_and_not_with_how_often(tmp_pat
         assert workload.load(str(written(tmp_path, {**GOOD, **telling}))).digest() != digest
 
 
+@pytest.mark.parametrize(("factor", "start_s", "call_s"), [(1, 120, 60), (8, 960, 480), (100, 3600, 600)])
+def test_patience_multiplies_the_limits_up_to_the_longest_and_makes_another_workload(
+    factor: int, start_s: float, call_s: float
+) -> None:
+    plain = workload.load("pods-8")
+    patient = plain.with_patience(factor)
+    assert (patient.limits.start_seconds, patient.limits.call_seconds) == (start_s, call_s)
+    assert (patient.digest() == plain.digest()) is (factor == 1)
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
