@@ -76,6 +76,8 @@ def clean(operator: Mapping[str, str]) -> dict[str, str]:
         # OpenSSH starts proxy commands with it.
         "SHELL": "/bin/sh",
         "PYTHONNOUSERSITE": "1",
+        # Pulumi asks Git whether the checkout is changed. As root it would leave the user an index that is root's.
+        "GIT_OPTIONAL_LOCKS": "0",
         **proxies(operator, lab_addresses(OWN)),
     }
     return _with_home(found)

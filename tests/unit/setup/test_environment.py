@@ -136,6 +136,19 @@ def test_a_value_that_can_not_be_used_is_left_out(name: str, value: str) -> None
     assert name not in environment.clean({name: value})
 
 
+def test_asking_git_leaves_the_index_to_its_owner(tmp_path: Path) -> None:
+    git = ["git", "-C", str(tmp_path)]
+    variables = {**environment.clean({}), "HOME": str(tmp_path)}
+    subprocess.run([*git, "init", "-q"], check=True)
+    (tmp_path / "file").write_text("text")
+    subprocess.run([*git, "add", "file"], check=True)
+    before = (tmp_path / ".git/index").stat().st_ino
+    # Another time makes Git read the file and, where it may, note that it is the same.
+    os.utime(tmp_path / "file", (1, 1))
+    subprocess.run([*git, "status", "--porcelain"], env=variables, check=True, stdout=subprocess.DEVNULL)
+    assert (tmp_path / ".git/index").stat().st_ino == before
+
+
 def test_an_empty_environment_gets_home_and_user_from_the_machine() -> None:
     made = environment.clean({})
     assert made["HOME"] == str(Path("~").expanduser()) or Path(made["HOME"]).is_absolute()
