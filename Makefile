@@ -1,6 +1,6 @@
 # Every target in one line: make help.
 # Only what stands on make's own command line counts: a shell may export HOST or NAME for reasons of its own.
-$(foreach name,STACK HOST UNIT CMD NAME FROM WORKLOAD REPEATS JSON REMOVE SEED,\
+$(foreach name,STACK HOST UNIT CMD NAME FROM WORKLOAD REPEATS JSON REMOVE SEED RELEASE HOSTS,\
   $(if $(filter environment%,$(origin $(name))),$(eval override undefine $(name))))
 STACK ?= upstream-lab
 HOST ?= host-1
@@ -94,7 +94,7 @@ test-libvirt: ## real virtual machines with a libvirtd of their own; needs root,
 
 test-machines: ## the default lab on whole machines of Debian 12 and 13, emulated without KVM; needs root, up to 90 minutes a release (RELEASE=13 HOSTS=3)
 	@$(SETUP) setup --group tests
-	@$(ENV) HOSTS=$(HOSTS) pytest -s tests/machines $(if $(RELEASE),-k "Debian-$(RELEASE)")
+	@$(RUN) env HOSTS=$(HOSTS) pytest -s tests/machines $(if $(RELEASE),-k "Debian-$(RELEASE)")
 
 faults: ## hurt labs in every way there is a test for, 60 and more faults, and print what came of it (hours; SEED=n repeats one)
 	@$(SETUP) setup --group tests
