@@ -47,6 +47,8 @@ ALLOWED = (
     *("CI", "YES", "DESTROY_ON_FAILURE", "SSH_TIMEOUT_S", "LOCK_TIMEOUT_S", "FAULTS_SEED", "LITELAB_*"),
     *PACKAGE_CLIENTS,
 )
+INTERNAL = ("LITELAB_RUN", "LITELAB_LAB_ID", "LITELAB_GONE", "LITELAB_FORWARD")
+"""What Litelab's scripts tell each other: never the operator's to set."""
 NUMBERS = ("COLUMNS", "LINES", "SUDO_UID", "SUDO_GID")
 """Taken when they are numbers."""
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
@@ -230,7 +232,7 @@ def for_shell(operator: Mapping[str, str]) -> Iterator[str]:
 
 
 def _is_allowed(name: str, allowed: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in allowed)
+    return name not in INTERNAL and any(fnmatch.fnmatchcase(name, pattern) for pattern in allowed)
 
 
 def _is_usable_folder(path: str) -> bool:

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import tomllib
 import urllib.parse
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,8 @@ from typing import Any
 
 from components import machine
 from components.scripts.nspawn import subnet
-from tools.setup import debian, gobuild, kvm, packages, places
+from tools import environment
+from tools.setup import debian, gobuild, kvm, packages, pip, places
 from tools.setup.errors import SetupError
 
 NEED_DISK_GIB = 14
@@ -308,12 +310,14 @@ def _sites() -> list[Finding]:
         if shutil.which("go")
         else ""
     )
-    index = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "get", "global.index-url"], capture_output=True, text=True, check=False
-    ).stdout
+    try:
+        index = pip.settings(Path(sys.executable)).get("index-url", "")
+    except SetupError:
+        # Debian's Python may have no pip of its own.
+        index = ""
     wanted = {
         "Go modules": next((p for p in re.split(r"[,|\s]", proxies) if p.startswith("http")), ""),
-        "Python packages": index.strip() or _pip_default(),
+        "Python packages": index or _pip_default(),
         "Debian mirror": _mirror(),
     }
     for name, address in wanted.items():
@@ -322,7 +326,10 @@ def _sites() -> list[Finding]:
             continue
         site = urllib.parse.urlsplit(address)
         port = site.port or (443 if site.scheme == "https" else 80)
-        proxy = os.environ.get(f"{site.scheme}_proxy") or os.environ.get(f"{site.scheme.upper()}_PROXY")
+        ways = environment.proxies(os.environ)
+        proxy = ways.get(f"{site.scheme}_proxy") or ways.get("all_proxy")
+        if urllib.request.proxy_bypass(site.hostname or ""):
+            proxy = None
         host = site.hostname or ""
         if proxy:
             target = urllib.parse.urlsplit(proxy)

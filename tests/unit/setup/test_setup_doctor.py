@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import grp
 import json
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -84,3 +85,21 @@ class TestForbiddenKvm:
         monkeypatch.setattr(kvm, "forbidden", lambda: ("/dev/kvm is there and may not be opened", "sudo usermod"))
         (check,) = (check for check in doctor.CHECKS if check.__name__ == "_kvm")
         assert "Mend: sudo usermod" in doctor.show([check()])
+
+
+@pytest.mark.parametrize(("exempt", "reached"), [("", False), ("127.0.0.1", True)])
+def test_a_site_is_tried_by_the_proxy_unless_it_is_exempt(
+    monkeypatch: pytest.MonkeyPatch, exempt: str, reached: bool
+) -> None:
+    """The machine's index listens, and nothing does where the proxy is said to be."""
+    with socket.create_server(("127.0.0.1", 0)) as index:
+        address = f"http://127.0.0.1:{index.getsockname()[1]}/simple"
+        monkeypatch.setattr("tools.setup.pip.settings", lambda _: {"index-url": address})
+        for name in ("HTTP_PROXY", "no_proxy", "NO_PROXY", "https_proxy", "HTTPS_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("http_proxy", "127.0.0.1:9")
+        monkeypatch.setenv("no_proxy", exempt)
+        monkeypatch.setattr(doctor, "_mirror", lambda: "")
+        found = {finding.name: finding for finding in doctor._sites()}["Python packages"]
+    assert found.ok == reached
+    assert reached or "127.0.0.1:9 is not reached" in found.detail
