@@ -141,7 +141,7 @@ from tools.setup.cache import sha256_of
 from tools.setup.progress import Progress
 cache, pins = places.cache(), tomllib.loads((places.TOOLS / "pins.toml").read_text())["go"]
 progress = Progress(cache)
-folder = venv.ensure(cache, ("runtime",), progress)
+folder = venv.ensure(cache, ("runtime",), progress) if "packages" in sys.argv else cache
 go = gobuild.Go(cache, pins["minimum"], progress)
 program = gobuild.build(cache, go, "pause", pins["programs"]["pause"], progress)
 brought = [path.name for path in folder.glob("lib/python3*/site-packages/litelab*")]
@@ -170,7 +170,7 @@ def test_set_up_makes_the_same_environment_and_the_same_program(hostile: Hostile
     if not (shutil.which("go", path=CLEAN["PATH"]) or any((real / "built").glob("go-*"))):
         pytest.skip("no Go here: set-up has not run")
 
-    def made(name: str, operator: dict[str, str]) -> dict[str, Any]:
+    def made(name: str, operator: dict[str, str], *what: str) -> dict[str, Any]:
         checkout, cache = tmp_path / name, tmp_path / f"{name}-cache"
         shutil.copytree(PROJECT / "tools", checkout / "tools")
         (checkout / "tools/locks/runtime.txt").write_text(_wheel(checkout / "wheels"))
@@ -180,11 +180,11 @@ def test_set_up_makes_the_same_environment_and_the_same_program(hostile: Hostile
             (cache / "built" / toolchain.name).symlink_to(toolchain)
         # How this machine's pip is set up: a folder, and nothing else.
         client = {"PIP_FIND_LINKS": str(checkout / "wheels"), "PIP_NO_INDEX": "1", "LITELAB_CACHE": str(cache)}
-        command = ["python3", "-I", "tools/environment.py", "run", "python3", "-c", SET_UP]
+        command = ["python3", "-I", "tools/environment.py", "run", "python3", "-c", SET_UP, *what]
         result: dict[str, Any] = json.loads(said(command, {**operator, **client}, checkout))
         return result
 
-    found = made("hostile", hostile.everything)
+    found = made("hostile", hostile.everything, "packages")
     assert found["brought"] == ["litelab_nothing-1.dist-info"]
     assert found["program"] == made("clean", CLEAN)["program"]
     hostile.left_no_mark()
