@@ -197,7 +197,7 @@ class TestPackageClients:
         made = gobuild.environment(tmp_path)
         assert made["GOPROXY"] == "https://goproxy.example"
         assert made["GOENV"] == "off"
-        assert made["GOFLAGS"] == "-mod=readonly -modcacherw"
+        assert made["GOFLAGS"] == "-mod=readonly -modcacherw -buildvcs=false"
         assert not {"GOOS", "GOARCH"} & set(made)
 
 
