@@ -310,6 +310,9 @@ def main(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return 1
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # A Ctrl-C before the program has started ends this one without a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.path.insert(0, str(PROJECT))
     from tools.setup.errors import SetupError
 

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -121,6 +122,15 @@ def test_a_program_gets_nothing_of_it(hostile: Hostile, group: str) -> None:
     proxies = {form for name in (*environment.PROXIES, "no_proxy") for form in (name, name.upper())}
     passed = {"SSH_AUTH_SOCK"} | (proxies if group == "proxies" else set())
     assert {name: value for name, value in found.items() if name not in passed} == expected
+
+
+def test_make_takes_every_setting_from_its_command_line_alone() -> None:
+    text = (PROJECT / "Makefile").read_text()
+    listed = set(text.partition("$(foreach name,")[2].partition(",")[0].split())
+    own = {"SETUP", "RUN", "CURDIR"}
+    used = set(re.findall(r"\$\((?:if |or |value |origin )?([A-Z][A-Z_]*)\b", text))
+    assert used == listed | own
+    assert {name for name in own if f"override {name} :=" in text} == own - {"CURDIR"}
 
 
 def test_doctor_finds_the_same(hostile: Hostile) -> None:
