@@ -1,6 +1,7 @@
 """What a stack's lab is made of, for set-up: ``python -m components.needs STACK`` prints it as JSON.
 
-``{"hosts": kind, "distribution": name, "local": whether hosts run on this machine, "image": whether set-up builds one for them}``
+``{"hosts": kind, "distribution": name, "local": whether hosts run on this machine, "image": whether set-up builds one for them,
+"kubernetes": the minor that set-up builds for them, or ""}``
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ def main(arguments: list[str]) -> int:
         "distribution": lab.distribution,
         "local": hosts.is_local,
         "image": hosts.builds_image,
+        "kubernetes": lab.minor if lab.distribution == "upstream" else "",
     }
     print(json.dumps(found))
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,8 @@ from inputs.errors import InputError
 from inputs.tomlfile import read_toml
 
 FILE = Path(__file__).resolve().parent.parent / "tools" / "distributions.toml"
+SET_UP = FILE.with_name("pins.toml")
+"""What set-up builds."""
 UNPINNED = "unpinned"
 VERSION = "{version}"
 """Stands for the version in addresses and names."""
@@ -118,6 +121,16 @@ def require_whole(path: Path) -> None:
         InputError: it is refused, with line and key.
     """
     _read(path)
+
+
+def default_minor() -> str:
+    """The Kubernetes minor of labs that name none: the one that set-up builds."""
+    return str(tomllib.loads(SET_UP.read_text(encoding="utf-8"))["go"]["programs"]["kubernetes"]["minor"])
+
+
+def versions(distribution: str) -> dict[str, str]:
+    """Its pinned version for each minor."""
+    return dict(_all()[distribution].minors)
 
 
 def artifact_names(distribution: str) -> list[str]:

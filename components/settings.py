@@ -20,9 +20,11 @@ from inputs.limits import MOST_REPEATS, WORKLOAD, workload_label
 from inputs.model import InputModel
 from inputs.places import dotted
 
+from components import pins
+
 DEFAULT_HOST_KIND = "nspawn"
 DEFAULT_DISTRIBUTION = "upstream"
-DEFAULT_MINOR = "1.34"
+DEFAULT_MINOR = pins.default_minor()
 
 
 class SettingsError(Exception):

@@ -3,24 +3,27 @@
 etcd, API server, controller manager and scheduler on each controller; containerd, kubelet, kube-proxy and flannel on every
 host. All run under systemd, from ``/opt/litelab/upstream``. The etcds of several controllers are one cluster, made at once: when a
 controller is made anew, so is the cluster.
+
+Set-up builds the version; the step ``artifacts`` finds it. No other step but ``upgrade`` knows it: a changed version upgrades host by
+host, controllers first, and installs nothing again.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import pulumi
 from pydantic import Field, model_validator
 
+from components import pins
 from components.contract import Distribution, Guide, Host
 from components.digests import short_digest
-from components.settings import DEFAULT_MINOR, LabSettings
+from components.settings import LabSettings
 from components.steps import local_step, publish, remote_step
 
-VERSION = "v1.34.4"
-"""What set-up provides (``tools/pins.toml``)."""
 POD_CIDR = "10.244.0.0/16"
 SERVICE_CIDR = "10.96.0.0/16"
 SERVICE_ADDRESS = "10.96.0.1"
@@ -36,18 +39,34 @@ class UpstreamSettings(LabSettings):
 
     distribution: Literal["upstream"] = Field("upstream", description="The Kubernetes distribution")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _version_says_the_minor(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("minor") is None:
+            found = re.match(r"v?(1\.\d+)\.", str(values.get("version") or ""))
+            return {**values, "minor": found[1]} if found else values
+        return values
+
     @model_validator(mode="after")
     def _version_is_there(self) -> UpstreamSettings:
-        if self.version is not None and self.version.removeprefix("v") != VERSION.removeprefix("v"):
-            msg = f"version is {self.version}, and set-up provides upstream {VERSION} alone; leave version out"
+        known = pins.versions("upstream")
+        built = known.get(self.minor)
+        if built is None:
+            msg = f"minor is {self.minor}, and set-up builds upstream {_either(known)} alone; take one of these"
             raise ValueError(msg)
-        if self.minor != DEFAULT_MINOR:
-            msg = f"minor is {self.minor}, and set-up provides upstream {VERSION} alone; leave minor out"
+        if self.version is not None and self.version.removeprefix("v") != built.removeprefix("v"):
+            msg = f"version is {self.version}, and set-up builds upstream {_either(known.values())} alone; take one of these, and its minor"
             raise ValueError(msg)
         if self.artifacts or self.images:
             msg = "artifacts and images are for distributions that are downloaded; upstream is built by set-up; leave them out"
             raise ValueError(msg)
         return self
+
+
+def _either(names: Iterable[str]) -> str:
+    """Names as a sentence lists them."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 class UpstreamCluster(pulumi.ComponentResource):
@@ -77,7 +96,7 @@ class UpstreamCluster(pulumi.ComponentResource):
         controllers = [h for h in hosts if h.role == "controller"]
         controller = controllers[0]
         several = len(controllers) > 1
-        self.version = VERSION
+        self.version = pins.versions("upstream")[args.minor]
         self.nodes = [h.name for h in hosts]
         self.contexts = []
 
@@ -121,14 +140,22 @@ class UpstreamCluster(pulumi.ComponentResource):
             )
             certificates[host.name] = pulumi.Output.secret(issued.stdout.apply(json.loads))
 
+        artifacts = local_step(
+            "artifacts",
+            scripts,
+            "artifacts.sh",
+            environment={"VERSION": self.version},
+            triggers=[self.version],
+            opts=options(),
+        )
         staged = {
             host.name: local_step(
                 f"stage-{host.name}",
                 scripts,
                 "stage.sh",
                 arguments=[host.name],
-                triggers=[VERSION, host.identity],
-                opts=options(host.made, host=host),
+                triggers=[host.identity],
+                opts=options(host.made, artifacts, host=host),
             )
             for host in hosts
         }
@@ -151,7 +178,7 @@ class UpstreamCluster(pulumi.ComponentResource):
                 stdin=_input({**common, **(_etcd(controllers) if several else {})}, host, certificates[host.name]),
                 # A further one may stop being one, on a host that stays.
                 delete=host is not controller,
-                triggers=[VERSION, *(identities if several else [])],
+                triggers=identities if several else [],
                 # Each etcd waits for another.
                 opts=options(*(staged[h.name] for h in controllers)),
             )
@@ -171,10 +198,24 @@ class UpstreamCluster(pulumi.ComponentResource):
                     "node.sh",
                     stdin=_input({**common, "TAINT": str(taint).lower(), **reached}, host, certificates[host.name]),
                     # A node registers once: a controller made anew does not know those that ran before it.
-                    triggers=[VERSION, *identities],
+                    triggers=identities,
                     opts=options(staged[host.name], *control_plane),
                 )
             )
+        workers = [h for h in hosts if h.role != "controller"]
+        upgraded = local_step(
+            "upgrade",
+            scripts,
+            "upgrade.sh",
+            environment={
+                "HOSTS": " ".join(h.name for h in [*controllers, *workers]),
+                "NODES": " ".join(self.nodes),
+                "FIRST": controller.name,
+            },
+            stdin=f"CLUSTER={stack}\n",
+            triggers=[artifacts.stdout],
+            opts=options(*nodes),
+        )
         self.ready = remote_step(
             "verify",
             controller,
@@ -182,8 +223,7 @@ class UpstreamCluster(pulumi.ComponentResource):
             "verify.sh",
             stdin=f"NODES={','.join(self.nodes)}\nTAINT={str(not args.controller_runs_workloads).lower()}\n"
             + (f"CONTROLLERS={','.join(h.name for h in controllers)}\n---\n" if several else "---\n"),
-            triggers=[VERSION],
-            opts=options(*nodes),
+            opts=options(upgraded),
         )
         # Only who waited for the last step gets a kubeconfig that works.
         admin = pulumi.Output.all(certificates[controller.name], addresses, self.ready.stdout)

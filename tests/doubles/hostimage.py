@@ -14,6 +14,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from tools.setup import pins
+
 DOUBLES = Path(__file__).resolve().parent
 SHARE = Path("usr/share/litelab-double")
 
@@ -116,10 +118,7 @@ def renamed(program: bytes, release: str) -> bytes:
 
 
 def _own_release() -> str:
-    import tomllib
-
-    pins = tomllib.loads((DOUBLES.parents[1] / "tools" / "pins.toml").read_text(encoding="utf-8"))
-    return str(pins["go"]["programs"]["kubernetes"]["version"])
+    return str(pins.load()["go"]["programs"]["kubernetes"]["version"])
 
 
 def _link(source: str, target: str) -> None:

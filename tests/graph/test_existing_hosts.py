@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from components.clusters import upstream
+from components import steps
 from components.settings import SettingsError
 from tests.graph.declared import SECRET, Declare, Graph, texts
 
@@ -75,10 +76,14 @@ class TestLivingHosts:
             assert command.plain["triggers"] == after.commands[name].plain["triggers"], name
 
     def test_what_is_taken_off_a_host_is_all_put_on_it_again(
-        self, lab: Declare, hosts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+        self, lab: Declare, hosts: dict[str, Any], project: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         before = lab({"hosts": hosts})
-        monkeypatch.setattr(upstream, "VERSION", "v1.99.0")
+        scripts = project / "scripts"
+        shutil.copytree(steps.SCRIPTS, scripts)
+        with (scripts / "upstream" / "names.sh").open("a") as file:
+            file.write("# changed\n")
+        monkeypatch.setattr(steps, "SCRIPTS", scripts)
         after = lab({"hosts": hosts})
         changed = {
             n for n in before.commands if before.commands[n].plain["triggers"] != after.commands[n].plain["triggers"]

@@ -45,7 +45,7 @@ class TestPlaces:
     def test_each_command_belongs_to_the_component_that_it_is_part_of(self, any_graph: Graph) -> None:
         parents = {
             "litelab:hosts:NspawnHosts": r"keys|network|host-\d+",
-            "litelab:clusters:UpstreamCluster": r"ca|certificates-host-\d+|stage-host-\d+|controller(-host-\d+)?|node-host-\d+|verify",
+            "litelab:clusters:UpstreamCluster": r"ca|artifacts|certificates-host-\d+|stage-host-\d+|controller(-host-\d+)?|node-host-\d+|upgrade|verify",
             "litelab:benchmarks:Benchmarks": r"access|workload-.*",
             "litelab:site:Site": r"site-host-\d+",
         }

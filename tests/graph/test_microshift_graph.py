@@ -138,7 +138,7 @@ class TestSettings:
             ({"controllers": 3}, "controllers is 3, and MicroShift has no control plane of several hosts"),
             ({"controllerRunsWorkloads": False}, "controller and worker in one"),
             ({"flavour": "rhel", "package": "deb"}, "flavour rhel takes RPMs"),
-            ({"minor": "1.35"}, "has microshift for 1.34 alone"),
+            ({"minor": "1.36"}, "has microshift for 1.34, 1.35 alone"),
         ],
     )
     def test_what_microshift_is_not_is_refused(self, more: dict[str, Any], message: str) -> None:

@@ -146,6 +146,8 @@ clusterDomain: cluster.local
 cgroupDriver: $driver
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
 featureGates: $gates
+# From 1.35 on a kubelet refuses cgroup v1 unless it is told so.
+failCgroupV1: false
 authentication:
   anonymous: {enabled: false}
   webhook: {enabled: true}
@@ -154,7 +156,9 @@ authorization: {mode: Webhook}
 tlsCertFile: $KUBE/pki/kubelet.crt
 tlsPrivateKeyFile: $KUBE/pki/kubelet.key
 $taints
-# The disk is the machine's own: how full it is says nothing about the lab.
+# The disk and the swap are the machine's own: how full they are says nothing about the lab. Pods are not swapped (memorySwap).
+failSwapOn: false
+memorySwap: {swapBehavior: NoSwap}
 evictionHard: {memory.available: 100Mi, nodefs.available: 1%, nodefs.inodesFree: 1%, imagefs.available: 1%}
 imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99

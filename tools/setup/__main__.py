@@ -9,13 +9,13 @@ import signal
 import sys
 import threading
 import time
-import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from tools import environment
 from tools.setup import artifacts, debian, doctor, gobuild, lab, needs, packages, places, site, stacks, vendor, venv
+from tools.setup import pins as versions
 from tools.setup.cache import claim, is_ours, only_one, remove
 from tools.setup.errors import SetupError
 from tools.setup.progress import Progress
@@ -28,7 +28,7 @@ def set_up(cache: Path, groups: tuple[str, ...], stack: str, progress: Progress)
         # Before anything else is fetched or built.
         msg = "Set-up makes the hosts' root image, whose files are root's, and you are not root. Run it with sudo: 'sudo make lab'."
         raise SetupError(msg)
-    pins = tomllib.loads((places.TOOLS / "pins.toml").read_text(encoding="utf-8"))
+    pins = versions.load()
     with only_one(cache, progress.say):
         _clear_temporary(cache / "tmp")
         # Below the lock too: two apt-get at once refuse each other.
@@ -38,10 +38,11 @@ def set_up(cache: Path, groups: tuple[str, ...], stack: str, progress: Progress)
             lambda: _download_lane(cache, pins, groups, progress), lambda: _build_lane(cache, pins["go"], progress)
         )
         made = {name: path for name, path in programs.items() if not name.startswith("pulumi")}
-        artifacts.assemble(cache, made, node, pins["debian"]["node"], pins["images"])
+        assembled = artifacts.assemble(cache, made, node, pins["debian"]["node"], pins["images"])
+        artifacts.provide(cache, assembled, pins["go"]["programs"]["kubernetes"]["version"], default=True)
         stacks.prepare()
         stacks.create(cache, stacks.labs(), progress)
-        needs.make(cache, pins, stack, progress)
+        needs.make(cache, pins, stack, made, node, progress)
     if progress.took:
         totals = {kind: sum(s for k, _, s in progress.took if k == kind) for kind in ("download", "build")}
         progress.say(
@@ -187,7 +188,7 @@ def main(arguments: list[str]) -> int:
         case "destroy":
             return lab.destroy(cache, given.stack, progress)
         case "image":
-            needs.guest_image(cache, tomllib.loads((places.TOOLS / "pins.toml").read_text(encoding="utf-8")), progress)
+            needs.guest_image(cache, versions.load(), progress)
         case "bench":
             return lab.bench(cache, given.stack, given.workload, given.repeats)
         case "stack":

@@ -35,7 +35,7 @@ BUSYBOX_LINKS = (
 def assemble(
     cache: Path, programs: Mapping[str, Path], node: Path, node_pin: Mapping[str, list[str]], names: Mapping[str, str]
 ) -> Path:
-    """The folder ``<cache>/artifacts/upstream``: ``bin/``, ``cni/``, ``images/``, ``manifest.json`` (path to SHA-256).
+    """A folder of ``bin/``, ``cni/``, ``images/``, ``manifest.json`` (path to SHA-256), which ``provide`` gives a name.
 
     ``files.tar.zst`` is the three folders as they travel to hosts: packed once, for three hosts and every lab.
 
@@ -82,6 +82,11 @@ def assemble(
             [*pack, f"--file={folder / PACKED}", f"--directory={folder}", "bin", "cni", "images"], check=True
         )
 
-    made = keyed(cache / "artifacts", "upstream", key, make)
-    link(cache / "artifacts" / "upstream", made)
-    return made
+    return keyed(cache / "artifacts", "upstream", key, make)
+
+
+def provide(cache: Path, made: Path, version: str, *, default: bool) -> None:
+    """Name what was assembled: ``<cache>/artifacts/upstream-<version>``, and ``upstream`` where it is the default."""
+    link(cache / "artifacts" / f"upstream-{version}", made)
+    if default:
+        link(cache / "artifacts" / "upstream", made)

@@ -15,15 +15,15 @@ import re
 import subprocess
 import sys
 import tarfile
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tools.setup import doctor, hostio, redact, stacks
+from tools.setup import pins as versions
 from tools.setup.errors import SetupError
-from tools.setup.places import OWN, PROJECT, TOOLS, hand_over
+from tools.setup.places import OWN, PROJECT, hand_over
 
 HOST_TIMEOUT_S = 60
 JOURNAL_LINES = 4000
@@ -186,7 +186,7 @@ def _read_me(stack: str) -> str:
 
 
 def _versions(cache: Path) -> dict[str, Any]:
-    pins = tomllib.loads((TOOLS / "pins.toml").read_text(encoding="utf-8"))
+    pins = versions.load()
     return {
         "litelab": _said(["git", "-C", str(PROJECT), "describe", "--always", "--dirty", "--tags"]).strip(),
         "python": sys.version,

@@ -125,11 +125,20 @@ def _told_by_file(known: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, _, value in (line.partition("=") for line in lines) if name in CLIENT and value}
 
 
-def sources(folder: Path) -> list[Path]:
-    """What a program is built from, beside the modules that go.sum pins."""
+def sources(folder: Path, modfile: str = "") -> list[Path]:
+    """What a program is built from, beside the modules that go.sum pins; ``modfile`` stands for go.mod."""
+    modules = {modfile, modfile.replace(".mod", ".sum")} if modfile else set()
     return sorted(
-        p for p in folder.rglob("*") if p.suffix in {".go", ".mod", ".sum"} and not p.name.endswith("_test.go")
+        p
+        for p in folder.rglob("*")
+        if (p.suffix == ".go" and not p.name.endswith("_test.go"))
+        or (p.name in modules if modfile else p.suffix in {".mod", ".sum"})
     )
+
+
+def _module(pin: dict[str, Any]) -> list[str]:
+    """The flag that chooses the requirements, where a program has several sets of them."""
+    return [f"-modfile={pin['modfile']}"] if "modfile" in pin else []
 
 
 def _flags(pin: dict[str, Any]) -> str:
@@ -138,7 +147,9 @@ def _flags(pin: dict[str, Any]) -> str:
 
 
 def _key(go: Go, name: str, pin: dict[str, Any]) -> str:
-    return key_of(name, _flags(pin), pin["package"], go.minimum, *sources(TOOLS / pin["folder"]))
+    return key_of(
+        name, _flags(pin), pin["package"], go.minimum, *sources(TOOLS / pin["folder"], pin.get("modfile", ""))
+    )
 
 
 def place(cache: Path, name: str, pin: dict[str, Any]) -> Path:
@@ -153,18 +164,19 @@ def fetch(cache: Path, go: Go, name: str, pin: dict[str, Any], progress: Progres
     if (cache / "built" / f"{name}-{_key(go, name, pin)}").is_dir():
         return
     with progress.step(f"modules of {name} {pin['version']}", "download"):
-        command = [go.command, "list", "-deps", "-f", "{{.ImportPath}}", pin["package"]]
+        command = [go.command, "list", *_module(pin), "-deps", "-f", "{{.ImportPath}}", pin["package"]]
         progress.run(f"modules-{name}", command, cwd=TOOLS / pin["folder"], environment=environment(cache), hint=_hint)
 
 
-def build(cache: Path, go: Go, name: str, pin: dict[str, Any], progress: Progress) -> Path:
-    """One program, in its ``place``; its modules are fetched already."""
+def build(cache: Path, go: Go, name: str, pin: dict[str, Any], progress: Progress, *, in_place: bool = True) -> Path:
+    """One program, in its ``place`` unless it is a further version; its modules are fetched already."""
 
     def make(target: Path) -> None:
         with progress.step(f"{name} {pin['version']}"):
             command = [
                 go.command,
                 "build",
+                *_module(pin),
                 "-trimpath",
                 "-ldflags",
                 _flags(pin),
@@ -177,10 +189,11 @@ def build(cache: Path, go: Go, name: str, pin: dict[str, Any], progress: Progres
             )
 
     program = keyed(cache / "built", name, _key(go, name, pin), make) / name
-    target = place(cache, name, pin)
-    if name.startswith(vendor.PREFIX):
-        vendor.mark_ours(target)
-    same_file(target, program)
+    if in_place:
+        target = place(cache, name, pin)
+        if name.startswith(vendor.PREFIX):
+            vendor.mark_ours(target)
+        same_file(target, program)
     return program
 
 

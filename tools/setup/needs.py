@@ -7,14 +7,25 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tools.setup import gobuild, guestimage, packages, stacks, vendor, venv
+from tools.setup import artifacts, gobuild, guestimage, packages, stacks, vendor, venv
+from tools.setup import pins as versions
 from tools.setup.errors import SetupError
 from tools.setup.places import PROJECT
 from tools.setup.progress import Progress
 
 
-def make(cache: Path, pins: dict[str, Any], stack: str, progress: Progress) -> None:
+def make(
+    cache: Path, pins: dict[str, Any], stack: str, programs: dict[str, Path], node: Path, progress: Progress
+) -> None:
     """Install and build it; nothing for a lab that the default set-up is enough for, or for a stack that is not there.
+
+    Args:
+        cache: the cache folder.
+        pins: as ``pins.load`` gives them.
+        stack: whose lab.
+        programs: what goes to hosts of the default lab, by name.
+        node: unpacked files of Debian packages.
+        progress: where it is shown.
 
     Raises:
         SetupError: the stack's settings can't be used, or something can't be made.
@@ -22,6 +33,8 @@ def make(cache: Path, pins: dict[str, Any], stack: str, progress: Progress) -> N
     if not stack or not stacks.exists(stack):
         return
     lab = _lab(cache, stack)
+    if lab["kubernetes"]:
+        kubernetes(cache, pins, lab["kubernetes"], programs, node, progress)
     need = pins.get("needs", {}).get("hosts", {}).get(lab["hosts"])
     if need is None:
         return
@@ -37,6 +50,20 @@ def make(cache: Path, pins: dict[str, Any], stack: str, progress: Progress) -> N
         lambda: _programs(cache, pins["go"]["minimum"], need.get("programs", {}), progress),
         lambda: guest_image(cache, pins, progress) if lab["image"] else None,
     )
+
+
+def kubernetes(
+    cache: Path, pins: dict[str, Any], minor: str, programs: dict[str, Path], node: Path, progress: Progress
+) -> None:
+    """What goes to hosts that run upstream Kubernetes of another minor than the default one."""
+    pin = versions.kubernetes(pins, minor)
+    if pin["version"] == pins["go"]["programs"]["kubernetes"]["version"]:
+        return
+    go = gobuild.Go(cache, pins["go"]["minimum"], progress)
+    gobuild.fetch(cache, go, "kubernetes", pin, progress)
+    program = gobuild.build(cache, go, "kubernetes", pin, progress, in_place=False)
+    made = artifacts.assemble(cache, {**programs, "kubernetes": program}, node, pins["debian"]["node"], pins["images"])
+    artifacts.provide(cache, made, pin["version"], default=False)
 
 
 def _programs(cache: Path, minimum: str, programs: dict[str, dict[str, Any]], progress: Progress) -> None:

@@ -23,12 +23,20 @@ check_order() {
 runs_pods() { if [[ " $NODES " == *" $1 "* ]]; then echo true; else echo false; fi; }
 
 create() {
-  local host said now settings old=''
-  local -A there
+  local host said now settings answers old=''
+  local -A there asked
   settings=$(cat)
+  answers=$(mktemp -d)
+  # shellcheck disable=SC2064 # this folder
+  trap "rm -rf '$answers'" EXIT
   for host in $HOSTS; do
     # One login for both: what it runs, then its list.
-    said=$(bounded_on 60 "$host" "$ON_HOST/scripts/running.sh && { cat $ON_HOST/list 2>/dev/null || true; }" </dev/null)
+    bounded_on 60 "$host" "$ON_HOST/scripts/running.sh && { cat $ON_HOST/list 2>/dev/null || true; }" </dev/null >"$answers/$host" &
+    asked[$host]=$!
+  done
+  for host in $HOSTS; do
+    wait "${asked[$host]}"
+    said=$(<"$answers/$host")
     now=${said%%$'\n'*} there[$host]=${said#*$'\n'}
     check_order "$host" "$now"
     # Another file under the same version is as much a change.

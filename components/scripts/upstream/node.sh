@@ -22,6 +22,8 @@ clusterDomain: cluster.local
 cgroupDriver: $driver
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
 featureGates: $gates
+# From 1.35 on a kubelet refuses cgroup v1 unless it is told so.
+failCgroupV1: false
 authentication:
   anonymous: {enabled: false}
   webhook: {enabled: true}
@@ -138,6 +140,8 @@ YAML
   systemctl reset-failed kubelet kube-proxy flanneld 2>/dev/null || true
   systemctl restart --no-block kubelet kube-proxy flanneld
   wait_for "the node to be Ready" 120 kubelet node_ready
+  # One that was told again keeps the version that it runs.
+  [ -e "$RUNNING" ] || mark_running
   step_done node
 }
 

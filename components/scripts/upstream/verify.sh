@@ -1,6 +1,7 @@
 #!/bin/bash
 # verify.sh create, on the first controller: the cluster does what a workload needs. Input: NODES, the names of its nodes, with commas;
 # TAINT, whether controllers run no workloads; of several controllers their names, CONTROLLERS, with commas.
+# verify.sh node HOST VERSION: that node is Ready and runs that version.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../shared/step.sh
 . "$(dirname "$0")/step.sh"
@@ -36,5 +37,6 @@ $(journal kube-apiserver)"
 
 case ${1:-} in
 create) create ;;
-*) die "usage: verify.sh create" ;;
+node) node_runs kube-apiserver "$2" "$3" ;;
+*) die "usage: verify.sh create|node HOST VERSION" ;;
 esac

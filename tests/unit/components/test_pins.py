@@ -40,6 +40,15 @@ class TestRelease:
             for pin in pins.release(distribution, minor, None).artifacts:
                 assert pin.optional or pin.url.startswith("https://")
 
+    @pytest.mark.parametrize("distribution", sorted(pins._all()))
+    def test_every_distribution_has_the_default_minor(self, distribution: str) -> None:
+        assert pins.default_minor() in pins.versions(distribution)
+
+    def test_a_version_is_of_the_minor_that_it_is_pinned_for(self) -> None:
+        for distribution in ("upstream", "k0s", "k3s", "microk8s"):
+            for minor, version in pins.versions(distribution).items():
+                assert f"{version}.".startswith(f"v{minor}."), distribution
+
 
 class TestFilling:
     @pytest.fixture

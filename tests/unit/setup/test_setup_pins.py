@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
 
-from tools.setup import gobuild, images, venv
+from components import pins as components_pins
+from components.settings import DEFAULT_MINOR
+from tools.setup import gobuild, images, pins, venv
 from tools.setup.places import TOOLS
 
-PINS = tomllib.loads((TOOLS / "pins.toml").read_text(encoding="utf-8"))
+PINS = pins.load()
+MINORS = list(components_pins.versions("upstream"))
+PROGRAMS = {**PINS["go"]["programs"], **{f"kubernetes {minor}": pins.kubernetes(PINS, minor) for minor in MINORS}}
 LOCKS = [*venv.GROUPS, "go"]
 
 
@@ -38,16 +41,39 @@ def test_groups_agree_on_the_version_of_what_they_share() -> None:
     assert {k: v for k, v in versions.items() if len(v) > 1} == {}
 
 
-@pytest.mark.parametrize("name", sorted(PINS["go"]["programs"]))
+@pytest.mark.parametrize("name", sorted(PROGRAMS))
 def test_a_programs_module_is_pinned_by_a_committed_sum(name: str) -> None:
-    pin = PINS["go"]["programs"][name]
-    folder = TOOLS / pin["folder"]
-    module = (folder / "go.mod").read_text(encoding="utf-8")
-    assert "require" not in module or (folder / "go.sum").is_file()
+    pin = PROGRAMS[name]
+    path = TOOLS / pin["folder"] / pin.get("modfile", "go.mod")
+    module = path.read_text(encoding="utf-8")
+    assert "require" not in module or path.with_suffix(".sum").is_file()
     own = {"pause", "pulumi-resource-command"}
     if name not in own:
         # What is built says of itself what the pins say.
         assert re.search(rf"\bv?{re.escape(str(pin['version']).removeprefix('v'))}\b", module)
+
+
+@pytest.mark.parametrize("minor", MINORS)
+def test_every_staging_module_of_kubernetes_is_of_its_release(minor: str) -> None:
+    version = components_pins.versions("upstream")[minor]
+    module = (TOOLS / "kubernetes" / f"{minor}.mod").read_text(encoding="utf-8")
+    assert re.search(rf"^\tk8s\.io/kubernetes {re.escape(version)}$", module, re.MULTILINE)
+    replaced = re.findall(r"^replace (\S+) => (\S+) (\S+)$", module, re.MULTILINE)
+    assert len(replaced) > 25
+    assert {(old == new, v) for old, new, v in replaced} == {(True, version.replace("v1.", "v0.", 1))}
+
+
+def test_set_up_builds_the_version_of_labs_that_name_none() -> None:
+    assert PINS["go"]["programs"]["kubernetes"]["version"] == components_pins.versions("upstream")[DEFAULT_MINOR]
+
+
+def test_one_minors_requirements_do_not_build_another_again(tmp_path: Path) -> None:
+    (tmp_path / "main.go").touch()
+    for minor in MINORS:
+        (tmp_path / f"{minor}.mod").touch()
+        (tmp_path / f"{minor}.sum").touch()
+    found = {minor: {p.name for p in gobuild.sources(tmp_path, f"{minor}.mod")} for minor in MINORS}
+    assert found == {minor: {"main.go", f"{minor}.mod", f"{minor}.sum"} for minor in MINORS}
 
 
 def test_images_are_named_by_the_version_that_is_built() -> None:
