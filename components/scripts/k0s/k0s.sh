@@ -57,6 +57,10 @@ YAML
         imageGCHighThresholdPercent: 100
         imageGCLowThresholdPercent: 99
         failSwapOn: false
+        failCgroupV1: false
+    - name: litelab-cgroup-v1
+      values:
+        failCgroupV1: false
 YAML
   } >"$CONFIG.new"
   chmod 600 "$CONFIG.new"
@@ -78,7 +82,11 @@ configure_containerd() {
 # worker_flags: of a host that runs a kubelet, by the name that the lab gives it.
 worker_flags() {
   [ "$NODE" = "$(hostname)" ] || echo "--kubelet-extra-args=--hostname-override=$NODE"
-  ! is_container || echo '--profile=litelab-container'
+  if is_container; then
+    echo '--profile=litelab-container'
+  elif is_cgroup_v1; then
+    echo '--profile=litelab-cgroup-v1'
+  fi
 }
 
 # install_unit ROLE FLAGS...: k0s's own unit, made anew when its flags have changed.

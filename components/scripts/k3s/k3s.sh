@@ -31,8 +31,9 @@ configure() {
     echo "node-name: $NODE"
     echo "node-ip: $ADDRESS"
     echo "flannel-iface: $(interface_of "$ADDRESS")"
+    ! is_container && ! is_cgroup_v1 || echo 'kubelet-arg:'
+    ! is_cgroup_v1 || echo '  - fail-cgroupv1=false'
     if is_container; then
-      echo 'kubelet-arg:'
       # The disk and the swap are the machine's own: how full they are says nothing about the lab.
       echo '  - eviction-hard=memory.available<100Mi,nodefs.available<1%,nodefs.inodesFree<1%,imagefs.available<1%'
       echo '  - image-gc-high-threshold=100'

@@ -129,21 +129,24 @@ install_wanted() {
 # Read when the snap is installed, and never again.
 launch_config() {
   mkdir -p "$COMMON"
-  if [ "$ADDONS" = vendor ]; then
+  if [ "$ADDONS" = vendor ] && ! is_cgroup_v1; then
     rm -f "$COMMON/.microk8s.yaml"
     return
   fi
-  # Out of the box everybody is allowed everything; the other distributions have RBAC.
-  cat >"$COMMON/.microk8s.yaml" <<'YAML'
-version: 0.1.0
-extraKubeAPIServerArgs:
-  --authorization-mode: RBAC,Node
-extraKubeletArgs:
-  --cluster-domain: cluster.local
-  --cluster-dns: 10.152.183.10
-addons:
-  - name: dns
-YAML
+  {
+    echo 'version: 0.1.0'
+    # Out of the box everybody is allowed everything; the other distributions have RBAC.
+    [ "$ADDONS" = vendor ] || printf 'extraKubeAPIServerArgs:\n  --authorization-mode: RBAC,Node\n'
+    # MicroK8s's own, which this file replaces.
+    printf 'extraKubeletArgs:\n  --cluster-domain: cluster.local\n  --cluster-dns: 10.152.183.10\n'
+    ! is_cgroup_v1 || printf '  %s: "false"\n' --fail-cgroupv1
+    printf 'addons:\n  - name: dns\n'
+  } >"$COMMON/.microk8s.yaml"
+}
+
+# allow_cgroup_v1: for a snap that was installed before the launch configuration said so.
+allow_cgroup_v1() {
+  ! is_cgroup_v1 || grep -qs -e '^--fail-cgroupv1=' "$DATA/args/kubelet" || echo '--fail-cgroupv1=false' >>"$DATA/args/kubelet"
 }
 
 bases() { # what the snap stands on, when there is no store to get it from; what we add goes again at the end

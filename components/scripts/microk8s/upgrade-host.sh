@@ -9,6 +9,7 @@ set -euo pipefail
 
 create() {
   read_input
+  allow_cgroup_v1
   satisfies "$(staged_version)" || install_wanted
   # A worker has no API server to ask.
   [ -e "$DATA/var/lock/clustered.lock" ] || wait_ready

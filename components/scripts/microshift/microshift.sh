@@ -225,9 +225,10 @@ configure() {
   new=$(
     printf 'node:\n  hostnameOverride: %s\n  nodeIP: %s\napiServer:\n  subjectAltNames:\n  - %s\n' "$NODE" "$ADDRESS" "$ADDRESS"
     [ "$ADDONS" = vendor ] || printf 'ingress:\n  status: Removed\nstorage:\n  driver: none\n  optionalCsiComponents:\n  - none\ntelemetry:\n  status: Disabled\n'
+    ! is_container && ! is_cgroup_v1 || echo 'kubelet:'
+    ! is_cgroup_v1 || echo '  failCgroupV1: false'
     # The disk and the swap are the machine's own: how full they are says nothing about the lab.
     ! is_container || cat <<'YAML'
-kubelet:
   evictionHard:
     memory.available: 100Mi
     nodefs.available: 1%
