@@ -15,12 +15,11 @@ from pydantic import (
     model_validator,
 )
 
+from components import pins
 from components.given import Given
 from inputs.limits import MOST_REPEATS, WORKLOAD, workload_label
 from inputs.model import InputModel
 from inputs.places import dotted
-
-from components import pins
 
 DEFAULT_HOST_KIND = "nspawn"
 DEFAULT_DISTRIBUTION = "upstream"
@@ -118,10 +117,10 @@ class LabSettings(InputModel):
     """One lab: its hosts, its distribution, and what is measured on it. Each distribution has its own, with this as its base."""
 
     distribution: str = Field(DEFAULT_DISTRIBUTION, description="The Kubernetes distribution")
-    version: Annotated[str, Field(pattern=r"^v?\d+\.\d+\.\d+([+.-][A-Za-z0-9.+-]+)?$", examples=["1.34.4"])] | None = (
+    version: Annotated[str, Field(pattern=r"^v?\d+\.\d+\.\d+([+.-][A-Za-z0-9.+-]+)?$", examples=["1.35.4"])] | None = (
         Field(None, description="Its version; default, the pinned one of the minor")
     )
-    minor: Annotated[str, Field(pattern=r"^1\.\d{1,3}$", examples=["1.34"])] = Field(
+    minor: Annotated[str, Field(pattern=r"^1\.\d{1,3}$", examples=["1.35"])] = Field(
         DEFAULT_MINOR, description="The Kubernetes minor; the same for labs that are compared"
     )
     addons: Literal["minimal", "vendor"] = Field(

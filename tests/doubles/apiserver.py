@@ -86,11 +86,11 @@ class ApiServer:
     # -- small answers --------------------------------------------------------------------------------------------
 
     async def _version(self, _: web.Request) -> web.Response:
-        return web.json_response({"major": "1", "minor": "34", "gitVersion": "v1.34.4"})
+        return web.json_response({"major": "1", "minor": "35", "gitVersion": "v1.35.4"})
 
     async def _nodes(self, _: web.Request) -> web.Response:
         info = {
-            "kubeletVersion": "v1.34.4",
+            "kubeletVersion": "v1.35.4",
             "kernelVersion": "6.1",
             "osImage": "a double",
             "architecture": "amd64",

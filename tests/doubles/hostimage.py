@@ -17,6 +17,10 @@ from pathlib import Path
 from tools.setup import pins
 
 DOUBLES = Path(__file__).resolve().parent
+RELEASE = str(pins.load()["go"]["programs"]["kubernetes"]["version"])
+"""What set-up builds, and what runs behind doubles."""
+LATER = f"{RELEASE[:-1]}{int(RELEASE[-1]) + 1}"
+"""A patch release that doubles can be upgraded to."""
 SHARE = Path("usr/share/litelab-double")
 
 UBUNTU = 'NAME="Ubuntu"\nID=ubuntu\nID_LIKE=debian\nVERSION_ID="24.04"\nVERSION_CODENAME=noble\nPRETTY_NAME="Ubuntu 24.04 (double)"\n'
@@ -110,15 +114,10 @@ def _assemble(
 
 def renamed(program: bytes, release: str) -> bytes:
     """The multi-call binary, calling itself another release of the same length."""
-    own = _own_release()
-    if len(own) != len(release):
-        msg = f"{release} and {own} differ in length"
+    if len(RELEASE) != len(release):
+        msg = f"{release} and {RELEASE} differ in length"
         raise ValueError(msg)
-    return program.replace(own.encode(), release.encode())
-
-
-def _own_release() -> str:
-    return str(pins.load()["go"]["programs"]["kubernetes"]["version"])
+    return program.replace(RELEASE.encode(), release.encode())
 
 
 def _link(source: str, target: str) -> None:

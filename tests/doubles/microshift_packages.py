@@ -36,14 +36,14 @@ def debs(target: Path, version: str, kubernetes: str, architecture: str = "amd64
         (tree / "DEBIAN").mkdir()
         ours = source.name.startswith("microshift")
         (tree / "DEBIAN/control").write_text(
-            f"Package: {source.name}\nVersion: {plain if ours else '1.34.0'}-1\nArchitecture: {architecture}\nMaintainer: double\nDescription: double of {source.name}\n",
+            f"Package: {source.name}\nVersion: {plain if ours else '1.35.0'}-1\nArchitecture: {architecture}\nMaintainer: double\nDescription: double of {source.name}\n",
             encoding="utf-8",
         )
         subprocess.run(
-            ["dpkg-deb", "--root-owner-group", "-Zgzip", "-b", str(tree), str(out / f"{source.name}_{plain if ours else '1.34.0'}-1_{architecture}.deb")],
+            ["dpkg-deb", "--root-owner-group", "-Zgzip", "-b", str(tree), str(out / f"{source.name}_{plain if ours else '1.35.0'}-1_{architecture}.deb")],
             check=True, capture_output=True, timeout=60,
         )  # fmt: skip
-    (out / "dependencies.txt").write_text("CRIO_VERSION=1.34\n", encoding="utf-8")
+    (out / "dependencies.txt").write_text("CRIO_VERSION=1.35\n", encoding="utf-8")
     archive = target / "microshift-debs-x86_64.tgz"
     with tarfile.open(archive, "w:gz") as file:
         file.add(out, "deb")

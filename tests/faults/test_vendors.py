@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.doubles.hostimage import double_cache
+from tests.doubles.hostimage import RELEASE, double_cache
 from tests.doubles.microshift_packages import debs
 from tests.faults.lab import ONE_HOST, FaultLab
 from tests.faults.running import LAST_WORDS_S, Process, Running, processes
@@ -22,8 +22,8 @@ from tests.lab.lab import environment, wait_for
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 UP_S = 1200
-STORE = "microk8s 1.34/stable v1.34.4 8511\ncore22 latest/stable 20250930 2139\n"
-MICROSHIFT = "4.21.0_g29f429c21_4.21.0_okd_scos.ec.15"
+STORE = "microk8s 1.35/stable v1.35.4 8511\ncore22 latest/stable 20250930 2139\n"
+MICROSHIFT = "4.22.7_29_gef322212c_4.22.0_okd_scos.9"
 
 
 @dataclass
@@ -52,7 +52,7 @@ def vendor(part: str, folder: Path) -> Vendor:
         installs = "snap"
     else:
         cache = double_cache(real, folder / "cache", part)
-        settings |= {"package": "deb", "artifacts.debs": str(debs(folder, MICROSHIFT, "v1.34.4"))}
+        settings |= {"package": "deb", "artifacts.debs": str(debs(folder, MICROSHIFT, RELEASE))}
         del settings["controllerRunsWorkloads"]
         # dpkg locks as fcntl(2) does, which flock(1) is no match for.
         held = """perl -e 'open F, ">>", "/var/lib/dpkg/lock-frontend"; my $l = pack("s s x4 q q i x4", 1, 0, 0, 0, 0); fcntl(F, 6, $l) or die $!; sleep 10'"""
@@ -226,7 +226,7 @@ class TestArtifacts:
 
     def test_one_for_another_processor_is_named_with_the_cure(self, of: Vendor, tally: Tally, tmp_path: Path) -> None:
         kept = of.lab.settings["artifacts.debs"]
-        self.name(of, str(debs(tmp_path, MICROSHIFT, "v1.34.4", "arm64")))
+        self.name(of, str(debs(tmp_path, MICROSHIFT, RELEASE, "arm64")))
         injection = tally.inject("another processor", of.part)
         failed(of.lab.start_verb("lab"), "host host-1:", "is for another processor (arm64)", "artifacts: {debs:")
         assert on_host(of.lab, "dpkg -l 'microshift*' 2>/dev/null | grep -c ^ii || true").strip() == "0"

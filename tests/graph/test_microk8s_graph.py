@@ -29,10 +29,10 @@ def test_what_is_installed_is_told_to_staging_and_what_is_tainted_is_not(lab: De
 
 
 def test_a_version_may_name_the_revision(lab: Declare) -> None:
-    graph = lab({**MICROK8S, "version": "v1.34.4+rev8511"})
-    assert graph.lab.cluster_summary["version"] == "v1.34.4+rev8511"
+    graph = lab({**MICROK8S, "version": "v1.35.4+rev8511"})
+    assert graph.lab.cluster_summary["version"] == "v1.35.4+rev8511"
 
 
 def test_another_minor_is_refused_by_name() -> None:
-    with pytest.raises(SettingsError, match=r"version is v1\.33\.1, which is no 1\.34"):
+    with pytest.raises(SettingsError, match=r"version is v1\.33\.1, which is no 1\.35"):
         parse({**MICROK8S, "version": "v1.33.1"}, "x")

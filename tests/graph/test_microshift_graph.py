@@ -116,7 +116,7 @@ class TestSubscription:
 
     def test_the_repositories_are_those_of_the_version(self, graph: Graph) -> None:
         first = graph.commands["subscribe-host-1"].plain["stdin"].splitlines()[0]
-        assert first == "REPOSITORIES=rhocp-4.21-for-rhel-9-x86_64-rpms,fast-datapath-for-rhel-9-x86_64-rpms"
+        assert first == "REPOSITORIES=rhocp-4.22-for-rhel-9-x86_64-rpms,fast-datapath-for-rhel-9-x86_64-rpms"
 
     def test_nothing_is_downloaded_for_it(self, graph: Graph) -> None:
         assert json.loads(graph.commands["artifacts"].plain["stdin"])["files"] == []

@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.doubles.hostimage import double_cache
+from tests.doubles.hostimage import LATER, RELEASE, double_cache
 from tests.lab.distributions import COMMON
 from tests.lab.installed import Release, stamped
 from tests.lab.lab import LabStack, environment
@@ -35,7 +35,7 @@ def find_vendor(folder: Path) -> Vendor:
     if given[""] and given["_IMAGES"]:
         later = real(given["_NEXT"]) if given["_NEXT"] else None
         return Vendor(real(given[""]), later, json.dumps([given["_IMAGES"]]), is_double=False)
-    first, later = (stamped(folder, "k0s", v) for v in ("v1.34.4+k0s.0", "v1.34.5+k0s.0"))
+    first, later = (stamped(folder, "k0s", v) for v in (f"{RELEASE}+k0s.0", f"{LATER}+k0s.0"))
     images = Path(environment()["LITELAB_CACHE"]) / "artifacts" / "upstream" / "images"
     named = [
         {"source": str(images / "coredns.tar"), "as": "quay.io/k0sproject/coredns:1.13.1"},
@@ -48,7 +48,7 @@ def lab_of(vendor: Vendor, name: str, folder: Path, **more: str) -> LabStack:
     env = environment()
     cache = Path(env["LITELAB_CACHE"])
     if vendor.is_double:
-        cache = double_cache(cache, folder, "", releases=("v1.34.5",))
+        cache = double_cache(cache, folder, "", releases=(LATER,))
     settings = {
         **COMMON,
         "version": vendor.first.version,

@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.doubles.hostimage import DOUBLES, double_cache
+from tests.doubles.hostimage import DOUBLES, LATER, RELEASE, double_cache
 from tests.lab.distributions import COMMON
 from tests.lab.installed import Release, stamped
 from tests.lab.lab import LabStack, environment
@@ -35,7 +35,7 @@ def find_vendor(folder: Path) -> Vendor:
     if given[""] and given["_INSTALL"]:
         later = real(given["_NEXT"]) if given["_NEXT"] else None
         return Vendor(Path(given["_INSTALL"]), real(given[""]), later, is_double=False)
-    first, later = (stamped(folder, "k3s", v) for v in ("v1.34.4+k3s1", "v1.34.5+k3s1"))
+    first, later = (stamped(folder, "k3s", v) for v in (f"{RELEASE}+k3s1", f"{LATER}+k3s1"))
     return Vendor(DOUBLES / "k3s" / "install.sh", first, later, is_double=True)
 
 
@@ -45,7 +45,7 @@ def lab_of(vendor: Vendor, name: str, folder: Path, **more: str) -> LabStack:
     cache = Path(env["LITELAB_CACHE"])
     images = cache / "artifacts" / "upstream" / "images"
     if vendor.is_double:
-        cache = double_cache(cache, folder, "", releases=("v1.34.5",))
+        cache = double_cache(cache, folder, "", releases=(LATER,))
     settings = {
         **COMMON,
         "version": vendor.first.version,

@@ -14,13 +14,13 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.doubles.hostimage import double_cache
+from tests.doubles.hostimage import LATER, RELEASE, double_cache
 from tests.doubles.microshift_packages import debs
 from tests.lab import distributions as common
 from tests.lab.lab import LabStack, environment
 
 ARCHIVE = "microshift-debs-x86_64.tgz"
-DOUBLES = {"4.21.0_g29f429c21_4.21.0_okd_scos.ec.15": "v1.34.4", "4.21.1_g29f429c22_4.21.1_okd_scos.ec.16": "v1.34.5"}
+DOUBLES = {"4.22.7_29_gef322212c_4.22.0_okd_scos.9": RELEASE, "4.22.8_3_gef322212d_4.22.0_okd_scos.10": LATER}
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def stack(name: str, vendor: Vendor, cache: Path, **settings: str) -> LabStack:
     """A lab of three hosts with the vendor's first release."""
     env = environment()
     if vendor.is_double:
-        cache = double_cache(Path(env["LITELAB_CACHE"]), cache, "microshift", releases=("v1.34.5",))
+        cache = double_cache(Path(env["LITELAB_CACHE"]), cache, "microshift", releases=(LATER,))
         env["LITELAB_CACHE"] = str(cache)
     settings = {
         **common.COMMON,

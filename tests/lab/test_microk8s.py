@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.doubles.hostimage import double_cache
+from tests.doubles.hostimage import LATER, RELEASE, double_cache
 from tests.lab import distributions as common
 from tests.lab.lab import LabStack, environment
 
@@ -23,8 +23,8 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="nspawn hosts are made by root"),
 ]
 
-STORE = """microk8s 1.34/stable v1.34.4 8511
-microk8s 1.34/candidate v1.34.5 8600
+STORE = """microk8s 1.35/stable v1.35.4 8511
+microk8s 1.35/candidate v1.35.5 8600
 core22 latest/stable 20250930 2139
 """
 
@@ -34,7 +34,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabStack]:
     """One control plane, two workers."""
     env = environment()
     cache = double_cache(
-        Path(env["LITELAB_CACHE"]), tmp_path_factory.mktemp("cache"), "microk8s", store=STORE, releases=("v1.34.5",)
+        Path(env["LITELAB_CACHE"]), tmp_path_factory.mktemp("cache"), "microk8s", store=STORE, releases=(LATER,)
     )
     settings = {**common.COMMON, "workloads": json.dumps(common.BOTH)}
     lab = LabStack("test-microk8s", settings, {**env, "LITELAB_CACHE": str(cache)}, "microk8s-lab")
@@ -95,17 +95,17 @@ class TestOfTheWholeVersion:
         common.start_pod(lab, "keep")
         before = common.container_of(lab, "keep")
         lab.pulumi("config", "set", "--path", "litelab:workloads", "[]")
-        lab.pulumi("config", "set", "litelab:version", "v1.34.5+rev8600")
+        lab.pulumi("config", "set", "litelab:version", f"{LATER}+rev8600")
         common.up(lab)
         versions = {n["status"]["nodeInfo"]["kubeletVersion"] for n in lab.get("nodes")["items"]}
-        assert versions == {"v1.34.5"}
+        assert versions == {LATER}
         assert common.container_of(lab, "keep") == before
         ended = [step for steps in common.steps_of(lab, common.HOSTS).values() for step in steps]
         assert ended.count("upgrade") == 3
         assert ended.count("node") == 2
 
     def test_a_downgrade_is_refused_with_the_reason(self, lab: LabStack) -> None:
-        lab.pulumi("config", "set", "litelab:version", "v1.34.4")
+        lab.pulumi("config", "set", "litelab:version", RELEASE)
         refused = lab.pulumi("up", "--yes", "--skip-preview", check=False)
         assert refused.returncode != 0
         assert re.search(r"it runs v1\.34\.5\+rev8600, and the lab's file asks for v1\.34\.4", refused.stdout)

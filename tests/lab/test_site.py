@@ -64,7 +64,7 @@ def microshift_lab(folder: Path) -> LabStack:
 
 def microk8s_lab(folder: Path) -> LabStack:
     env = environment()
-    store = "microk8s 1.34/stable v1.34.4 8511\ncore22 latest/stable 20250930 2139\n"
+    store = "microk8s 1.35/stable v1.35.4 8511\ncore22 latest/stable 20250930 2139\n"
     cache = double_cache(Path(env["LITELAB_CACHE"]), folder, "microk8s", store=store)
     lab = {**common.COMMON, **SMALL}
     return LabStack("site-microk8s", lab, {**env, "LITELAB_CACHE": str(cache)}, "microk8s-lab")

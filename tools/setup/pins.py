@@ -26,4 +26,3 @@ def kubernetes(pins: dict[str, Any], minor: str) -> dict[str, Any]:
         "modfile": f"{minor}.mod",
         "flags": f"-X {version}.gitMajor={major} -X {version}.gitMinor={number}",
     }
-

@@ -120,7 +120,7 @@ install_wanted() {
   fi
   satisfies "$wanted" || die "the lab's file asks for MicroK8s $wanted, and this host got $(snap_version). $(
     [ -r "$BASE/files/microk8s" ] && echo 'The staged snap is another version: correct version or artifacts.' ||
-      echo "The channel $(channel "$wanted") has moved on: add the revision to version, as in v1.34.4+rev8511 ('snap info microk8s' lists what there is), or leave version out."
+      echo "The channel $(channel "$wanted") has moved on: add the revision to version, as in v1.35.4+rev8511 ('snap info microk8s' lists what there is), or leave version out."
   )"
   # Else snapd would replace MicroK8s in the middle of a measurement.
   snap_do "hold MicroK8s' refreshes" 60 refresh --hold microk8s

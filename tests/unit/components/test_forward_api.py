@@ -144,7 +144,7 @@ class _Version(BaseHTTPRequestHandler):
             {
                 "major": "1",
                 "minor": "34",
-                "gitVersion": "v1.34.4",
+                "gitVersion": "v1.35.4",
                 "gitCommit": "",
                 "gitTreeState": "",
                 "buildDate": "",
@@ -193,7 +193,7 @@ class TestClients:
             async with await Connection.open(path) as connection:
                 return str((await connection.require_answer())["gitVersion"])
 
-        assert asyncio.run(ask(reached[0])) == "v1.34.4"
+        assert asyncio.run(ask(reached[0])) == "v1.35.4"
         with pytest.raises(MeasurementError):
             asyncio.run(ask(reached[1]))
 
@@ -202,7 +202,7 @@ class TestClients:
             with config.new_client_from_config(str(path)) as found:  # type: ignore[no-untyped-call]
                 return str(client.VersionApi(found).get_code(_request_timeout=20).git_version)
 
-        assert ask(reached[0]) == "v1.34.4"
+        assert ask(reached[0]) == "v1.35.4"
         with pytest.raises(Exception, match="certificate"):
             ask(reached[1])
 
@@ -212,5 +212,5 @@ class TestClients:
             command = ["kubectl", "--kubeconfig", str(path), "--request-timeout=20s", "get", "--raw", "/version"]
             return subprocess.run(command, executable=KUBECTL, capture_output=True, text=True, check=False, timeout=60)
 
-        assert '"gitVersion": "v1.34.4"' in ask(reached[0]).stdout
+        assert '"gitVersion": "v1.35.4"' in ask(reached[0]).stdout
         assert "not 10.87.3.99" in ask(reached[1]).stderr

@@ -108,8 +108,8 @@ class TestValues:
             ({"hosts": {"subnet": "10.87.3.7/24"}}, "hosts.subnet: takes a /24 such as 10.87.3.0/24 (10.87.3.7/24 has"),
             ({"controllers": 2}, "controllers: takes 1 or 3, and it is 2."),
             ({"addons": "vendro"}, "addons: takes 'minimal' or 'vendor', and it is 'vendro'. Did you mean vendor?"),
-            ({"minor": 1.34}, "minor: takes text such as 1.34, and it is 1.34: put it in quotes."),
-            ({"version": "latest"}, "version: takes text such as 1.34.4, and it is 'latest'."),
+            ({"minor": 1.34}, "minor: takes text such as 1.35, and it is 1.34: put it in quotes."),
+            ({"version": "latest"}, "version: takes text such as 1.35.4, and it is 'latest'."),
             ({"workloads": "pods-8"}, "workloads: takes a list, and it is 'pods-8': write [pods-8]."),
             ({"artifacts": {"A": "x"}}, "artifacts: takes names of the form ^[a-z0-9][a-z0-9-]*$, and one is 'A'."),
             (
