@@ -33,7 +33,6 @@ DISK_GIB = 24
 SWAP_MIB = 1024
 PATIENCE = 10
 """How many times longer an emulated machine may take."""
-SETUP_S = 1800
 
 IN_NAMESPACES = (
     *("unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "--mount-proc"),
