@@ -61,8 +61,8 @@ kubeconfig: ## the path of a lab's kubeconfig
 bench: ## measure again on a standing lab: make bench WORKLOAD=pods-8 [REPEATS=3]
 	@$(SETUP) bench $(STACK) $(or $(WORKLOAD),pods-8) --repeats $(or $(REPEATS),3)
 
-orphans: ## what labs have left that no stack knows; REMOVE=1 removes it
-	@$(RUN) sh -c 'for script in components/scripts/*/orphans.sh; do "$$script" $(if $(REMOVE),--remove) || status=$$?; done; exit $${status:-0}'
+orphans: ## what labs have left that no stack knows; REMOVE=LAB removes the one of that name
+	@$(RUN) sh -c 'for script in components/scripts/*/orphans.sh; do "$$script" $(if $(REMOVE),--remove $(filter-out 1,$(REMOVE))) || status=$$?; done; exit $${status:-0}'
 
 pins: ## look up the digests of distributions that nobody has pinned yet (needs a way out)
 	@$(RUN) python3 -m tools.distributions

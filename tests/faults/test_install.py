@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 def on_host(lab: FaultLab, path: str) -> Path:
     """A file of host-1, seen from outside."""
-    return lab.run_folder / "hosts/host-1/root" / path
+    return lab.record / "host-1/root" / path
 
 
 def process_on_host(lab: FaultLab, name: str) -> Process | None:

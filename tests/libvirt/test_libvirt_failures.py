@@ -138,7 +138,7 @@ class TestKilledRuns:
 
 
 class TestOrphans:
-    """``make orphans`` and ``make orphans REMOVE=1``, which run this script of every kind of hosts."""
+    """``make orphans`` and ``make orphans REMOVE=LAB``, which run this script of every kind of hosts."""
 
     def orphans(self, daemon: Daemon, *options: str) -> tuple[int, str]:
         done = subprocess.run(
@@ -159,7 +159,7 @@ class TestOrphans:
     @pytest.mark.usefixtures("begun")
     def test_what_a_state_knows_is_none_and_stays(self, daemon: Daemon) -> None:
         before = left_in(daemon)
-        assert self.orphans(daemon, "--remove") == (0, "")
+        assert self.orphans(daemon, "--remove", *before["pools"]) == (0, "")
         assert left_in(daemon) == before
 
     def test_a_lab_that_no_state_knows_is_named_and_taken_away_when_told_to(
@@ -171,7 +171,7 @@ class TestOrphans:
         assert code == 1
         assert said.startswith(f"lab {pool} of {begun.run_folder}: no state knows it")
         assert left_in(daemon)["pools"] == [pool]
-        assert self.orphans(daemon, "--remove") == (0, f"lab {pool}: removed\n")
+        assert self.orphans(daemon, "--remove", pool) == (0, f"lab {pool}: removed\n")
         assert left_in(daemon) == NOTHING
         assert not list(Path("/run/litelab-libvirt").glob(f"{pool}.*"))
         assert self.orphans(daemon) == (0, "")
@@ -181,7 +181,7 @@ class TestOrphans:
         xml.write_text("<network><name>litelab-foreign-0a1b2c</name><bridge name='foreign0'/></network>")
         daemon.virsh("net-define", str(xml))
         try:
-            code, said = self.orphans(daemon, "--remove")
+            code, said = self.orphans(daemon, "--remove", "litelab-foreign-0a1b2c")
             assert code == 1
             assert "left alone" in said
             assert left_in(daemon)["networks"] == ["litelab-foreign-0a1b2c"]

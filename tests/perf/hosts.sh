@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # hosts.sh up|down FOLDER: the three machines of a lab as a person would start them by hand, in parallel, until ssh answers
 # on each. What Litelab's hosts are measured against: same root image, overlay, namespaces, bridge, caps and nspawn options.
-# FOLDER is <checkout>/.lab/run/<name>: names are those of labs, so 'make orphans REMOVE=1' takes away what a killed run left.
+# FOLDER is <checkout>/.lab/run/<name>: names are those of labs, so 'make orphans' names what a killed run left.
 # cluster.sh sources this file.
 set -euo pipefail
 DIR=${2:?usage: hosts.sh up|down FOLDER}

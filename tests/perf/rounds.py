@@ -166,7 +166,7 @@ def remove_stack(stack: str, cwd: Path = places.PROJECT) -> None:
         timed(["pulumi", "stack", "rm", "--yes", "--stack", stack], cwd=cwd)
     for folder in (places.OWN / "run" / stack, places.OWN / "results" / stack):
         if any(f" {folder}/" in line for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()):
-            sys.exit(f"{folder} is still mounted: 'make orphans REMOVE=1' takes away what a killed run left")
+            sys.exit(f"{folder} is still mounted: 'make orphans' names what a killed run left")
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.setup import bundle, events, hostio, presence, stacks
+from tools.setup import bundle, events, hostio, presence, published, stacks
 from tools.setup import status as look
 from tools.setup.errors import SetupError
 from tools.setup.places import OWN, PROJECT, hand_over
@@ -120,6 +120,8 @@ def destroy(cache: Path, stack: str, progress: Progress) -> int:
     stacks.free(cache, stack, progress)
     # What a host has to do before it goes is done by its way; libvirt takes the host away without.
     reopen(stack)
+    for name in published.put_back(presence.resources(cache, stack)):
+        progress.say(f"  the lab's scripts {name} were gone; today's are used instead")
     code = _pulumi(cache, "destroy", stack, stacks.environment(cache))
     if code not in {0, STOPPED} and (why := stacks.has_another_passphrase(cache, stack)):
         raise SetupError(why)

@@ -151,7 +151,7 @@ def require_whole_state(stack: str) -> None:
         raise SetupError(msg)
     msg = (
         f"The state of stack {stack}, {shown}, is {trouble}, and Pulumi has kept no whole copy. 'rm -f {shown}', then "
-        f"'make orphans REMOVE=1' removes what the lab has on this machine, and 'make stack NAME={stack} FROM=LAB' makes the stack again."
+        f"'make orphans' lists what the lab has on this machine and how to remove it, and 'make stack NAME={stack} FROM=LAB' makes the stack again."
     )
     raise SetupError(msg)
 

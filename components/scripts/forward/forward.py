@@ -2,7 +2,7 @@
 """Ways to a lab's hosts through another machine: OpenSSH's local forwards, a process each, noted in the run folder.
 
 ``forward.py try THROUGH``: whether the machine lets the operator in. ``reopen RUN``: opens what is noted there and does
-not run, on the ports that it had. ``close RUN``: ends all of a lab's. ``orphans [--remove]``: those of labs that no
+not run, on the ports that it had. ``close RUN``: ends all of a lab's. ``orphans [--remove LAB...]``: those of labs that no
 Pulumi state knows.
 
 THROUGH is ``ssh://[USER@]MACHINE[:PORT][?keyfile=FILE]``. Keys, agent, jumps and known hosts are the operator's own, by
@@ -26,7 +26,7 @@ import subprocess
 import sys
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -446,18 +446,28 @@ def is_known(run: Path) -> bool:
     return state.exists() and "litelab:hosts:" in state.read_text(encoding="utf-8")
 
 
-def orphans(*, remove: bool) -> int:
-    """List forwards that no state knows, or end them; 1 when one is left."""
+def orphans(names: Sequence[str]) -> int:
+    """List forwards that no state knows, or end those of labs with these names; 1 when one is left."""
     found = {path: pid for pid, path in marked_processes() if not is_known(path.parent.parent)}
+    left = 0
+    # The other kinds' labs end with six digits, and their scripts are given the same names.
+    for name in names:
+        if not re.search(r"-[0-9a-f]{6}$", name) and name not in {path.parents[1].name for path in found}:
+            print(
+                f"error: there is no lab {name!r} to remove. 'make orphans' lists what may be removed.", file=sys.stderr
+            )
+            left = 1
     for path, pid in sorted(found.items()):
+        name = path.parents[1].name
         what = f"lab {path.parents[1].name} of {path.parents[1]}: a way to {path.stem} through another machine (process {pid})"
-        if remove:
+        if name in names:
             close(path.parents[1], path.stem)
             end(path)
             print(f"{what}: removed")
         else:
-            print(f"{what}; no state knows it. 'make orphans REMOVE=1' ends it.")
-    return int(bool(found) and not remove)
+            print(f"{what}; no state knows it. 'make orphans REMOVE={name}' ends it.")
+            left = 1
+    return left
 
 
 def main(arguments: list[str]) -> int:
@@ -472,11 +482,14 @@ def main(arguments: list[str]) -> int:
             case ["close", run]:
                 close_all(Path(run).resolve())
             case ["orphans"]:
-                return orphans(remove=False)
-            case ["orphans", "--remove"]:
-                return orphans(remove=True)
+                return orphans([])
+            case ["orphans", "--remove", *names]:
+                return orphans(names)
             case _:
-                print("usage: forward.py try THROUGH | reopen RUN | close RUN | orphans [--remove]", file=sys.stderr)
+                print(
+                    "usage: forward.py try THROUGH | reopen RUN | close RUN | orphans [--remove LAB...]",
+                    file=sys.stderr,
+                )
                 return 2
     except ForwardError as error:
         print(f"error: {error}", file=sys.stderr)

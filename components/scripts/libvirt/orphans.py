@@ -1,4 +1,4 @@
-"""``orphans.py [--remove | --of RUN]``: pools, networks and guests named ``litelab-...`` in libvirt that no Pulumi state knows.
+"""``orphans.py [--remove LAB... | --of RUN]``: pools, networks and guests named ``litelab-...`` in libvirt that no Pulumi state knows.
 
 A lab says where it is run from in the machine's registry, which goes with a reboot, and in its run folder. One that neither names
 may be another checkout's: it is listed and left alone. ``--of`` takes one lab away, by its run folder, whatever a state knows.
@@ -93,12 +93,12 @@ def main(arguments: list[str]) -> int:
                 f"'virsh destroy' and 'undefine' of its guests, 'virsh net-destroy {lab}', 'net-undefine', 'pool-destroy' and 'pool-undefine'."
             )
             left = 1
-        elif arguments == ["--remove"]:
+        elif arguments[:1] == ["--remove"] and lab in arguments[1:]:
             said = remove(lab)
             print(f"lab {lab}: {said or 'removed'}")
             left |= bool(said)
         else:
-            print(f"lab {lab} of {run}: no state knows it. 'make orphans REMOVE=1' removes it.")
+            print(f"lab {lab} of {run}: no state knows it. 'make orphans REMOVE={lab}' removes it.")
             left = 1
     return left
 

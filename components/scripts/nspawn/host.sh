@@ -16,6 +16,16 @@ ROOT_IMAGE=${LITELAB_CACHE:-$RUN/../../../.cache}/rootfs/current
 host_names() {
   load_lab || die "host $NAME: $RUN/lab.env is missing, so the lab's network was never made. Run 'make lab STACK=$STACK' again."
   NETNS=$LAB_NS-$NAME
+  # The machine's own name for the host's folder. It follows the folder when the checkout is moved, and is short and plain.
+  PLACE=$RECORD/$NAME
+}
+
+# mount_root: the host's folder at its place, and its root there.
+mount_root() {
+  mkdir -p "$DIR/root" "$PLACE"
+  mount --bind "$DIR" "$PLACE"
+  mount --make-private "$PLACE"
+  mount -t overlay -o "lowerdir=$(readlink -f "$ROOT_IMAGE"),upperdir=$PLACE/upper,workdir=$PLACE/work" "litelab-$LAB_ID" "$PLACE/root"
 }
 
 # The machine's caps, as its programs see them. Kubelets read /proc and /sys, which show the whole machine.
@@ -131,20 +141,20 @@ start_machine() {
   # Short, since ssh's and containerd's sockets live below it.
   local options=(
     --quiet --boot --keep-unit --register=no "--machine=$LAB_ID-$NAME" "--hostname=$NAME"
-    "--directory=$DIR/root" "--network-namespace-path=/run/netns/$NETNS"
+    "--directory=$PLACE/root" "--network-namespace-path=/run/netns/$NETNS"
     --capability=all --system-call-filter=@known --resolv-conf=off --timezone=off --link-journal=no
     --console=pipe --kill-signal=SIGRTMIN+3
-    --bind=/dev/kmsg "--bind-ro=$DIR/caps:/run/host/caps"
+    --bind=/dev/kmsg "--bind-ro=$PLACE/caps:/run/host/caps"
   )
   # Container runtimes put overlays there, and the root is one: those don't nest.
-  for dir in "$DIR"/data/*; do options+=("--bind=$dir:/var/lib/${dir##*/}"); done
+  for dir in "$PLACE"/data/*; do options+=("--bind=$dir:/var/lib/${dir##*/}"); done
   [ ! -e /dev/net/tun ] || options+=(--bind=/dev/net/tun)
   [ ! -e /dev/fuse ] || options+=(--bind=/dev/fuse)
   export SYSTEMD_NSPAWN_API_VFS_WRITABLE=1 SYSTEMD_NSPAWN_LOCK=0
   if $BY_UNIT; then
     systemd-run --quiet --collect --unit="litelab-$LAB_ID-$NAME" --slice=litelab.slice -p Delegate=yes -p KillMode=mixed \
       -p CPUQuota="$((CPUS * 100))%" -p MemoryMax="${MEMORY_MIB}M" -p MemorySwapMax=0 -p TasksMax=infinity \
-      -p StandardOutput="append:$DIR/console.log" -p StandardError="append:$DIR/console.log" \
+      -p StandardOutput="append:$PLACE/console.log" -p StandardError="append:$PLACE/console.log" \
       -p RestartForceExitStatus=133 -p SuccessExitStatus=133 \
       -E SYSTEMD_NSPAWN_API_VFS_WRITABLE=1 -E SYSTEMD_NSPAWN_LOCK=0 systemd-nspawn "${options[@]}"
     systemctl show -p MainPID --value "litelab-$LAB_ID-$NAME" >"$RECORD/$NAME.pid"
@@ -193,7 +203,7 @@ create() {
   root_files
   ssh_write
   capped_proc
-  mount -t overlay -o "lowerdir=$(readlink -f "$ROOT_IMAGE"),upperdir=$DIR/upper,workdir=$DIR/work" "litelab-$LAB_ID" "$DIR/root"
+  mount_root
   make_network
   start_machine
   wait_for_ssh
@@ -209,8 +219,7 @@ start() {
   [ -s "$DIR/upper/etc/machine-id" ] || die "host $NAME: its disk $DIR is gone, so it can't be started again. 'make lab STACK=$STACK' replaces it."
   [ -x "$ROOT_IMAGE/usr/lib/systemd/systemd" ] || die "host $NAME: $ROOT_IMAGE is not a root image (it has no systemd). Run 'make setup', which makes it again."
   halt
-  mkdir -p "$DIR/root"
-  mount -t overlay -o "lowerdir=$(readlink -f "$ROOT_IMAGE"),upperdir=$DIR/upper,workdir=$DIR/work" "litelab-$LAB_ID" "$DIR/root"
+  mount_root
   make_network
   start_machine
   wait_for_ssh
@@ -233,6 +242,10 @@ halt() {
     # First who would start it again. The machine holds nothing worth an orderly shutdown.
     kill -KILL "$pid" 2>/dev/null || true
   fi
+  # What is frozen does not end.
+  for dir in "${CGROUPS[@]}"; do
+    [ ! -e "$dir/freezer.state" ] || find "$dir" -name freezer.state -exec sh -c 'echo THAWED >"$0"' {} \; 2>/dev/null || true
+  done
   # Whatever is in the host's cgroups is the host's: pods too, and what lost its parent.
   for ((n = 0; n < 100; n++)); do
     p=$({ find "${CGROUPS[@]}" -name cgroup.procs -exec cat {} + 2>/dev/null || true; } | sort -un)
@@ -245,9 +258,10 @@ halt() {
   ip -n "$LAB_NS" link del "$NAME" 2>/dev/null || true
   ip netns del "$NETNS" 2>/dev/null || true
   # Deepest first; a mount that is busy is detached, and goes with its last user.
-  awk -v d="$DIR/" 'index($5, d) == 1 { print $5 }' /proc/self/mountinfo | sort -r | while read -r dir; do
+  awk -v d="$PLACE" '$5 == d || index($5, d "/") == 1 { print $5 }' /proc/self/mountinfo | sort -r | while read -r dir; do
     umount "$dir" 2>/dev/null || umount -l "$dir" 2>/dev/null || true
   done
+  rmdir "$PLACE" 2>/dev/null || true
   # Its own, deepest first, then those above that no other host has any more.
   find "${CGROUPS[@]}" -depth -type d -exec rmdir {} + 2>/dev/null || true
   rmdir "${CGROUPS[@]%/*}" 2>/dev/null || true
@@ -264,6 +278,7 @@ delete() {
   local left='' dir
   [ ! -e "$DIR" ] || left="$left $DIR"
   [ ! -e "/run/netns/$NETNS" ] || left="$left netns:$NETNS"
+  [ ! -e "$PLACE" ] || left="$left $PLACE"
   for dir in "${CGROUPS[@]}"; do [ ! -d "$dir" ] || left="$left $dir"; done
   [ -z "$left" ] || die "host $NAME: could not remove$left. A process may still use it: 'fuser -vm $DIR' names it; then run destroy again."
 }

@@ -53,19 +53,53 @@ host_lock() {
 # may begin alike.
 uplink_of() { printf '%s-%s' "$(printf %s "$1" | cut -c1-8)" "$(printf %s "$1" | sha256sum | cut -c1-6)"; }
 
-# load_lab: LAB_ID, PREFIX (first three numbers of the /24), and the names made from them.
+# load_lab: LAB_ID, PREFIX (first three numbers of the /24), and the names made from them. The run folder's lab.env says them; where it
+# is gone or broken, the machine's list does. Only orphans.sh knows a lab by its id alone.
 load_lab() {
-  if [ -r "$RUN/lab.env" ]; then
-    # shellcheck disable=SC1091
-    . "$RUN/lab.env"
-  elif [ -n "${LITELAB_LAB_ID:-}" ]; then
-    # Only orphans.sh knows a lab by its id alone.
-    LAB_ID=$LITELAB_LAB_ID PREFIX='' UPLINK=$(uplink_of "$LITELAB_LAB_ID")
-  else
-    return 1
+  local line own='' dir
+  LAB_ID='' PREFIX=''
+  while read -r line || [ -n "$line" ]; do
+    case $line in LAB_ID=*) LAB_ID=${line#*=} ;; PREFIX=*) PREFIX=${line#*=} ;; esac
+  done 2>/dev/null <"$RUN/lab.env" || true
+  [[ $LAB_ID =~ ^[a-z0-9][a-z0-9-]*-[0-9a-f]{6}$ ]] || LAB_ID=''
+  if [ -n "${LITELAB_LAB_ID:-}" ]; then
+    [ "$LAB_ID" = "$LITELAB_LAB_ID" ] || PREFIX=''
+    LAB_ID=$LITELAB_LAB_ID
   fi
+  for dir in "$REGISTRY"/labs/*/; do
+    [ -z "$LAB_ID" ] || break
+    ! is_run_of "${dir%/}" || LAB_ID=$(basename "$dir")
+  done
+  [ -n "$LAB_ID" ] || return 1
   LAB_NS=litelab-$LAB_ID
   RECORD=$REGISTRY/labs/$LAB_ID
+  UPLINK=$(uplink_of "$LAB_ID")
+  [[ $PREFIX =~ ^[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}$ ]] || { read -r PREFIX <"$RECORD/prefix"; } 2>/dev/null || PREFIX=''
+  if [ -e "$RECORD/folder" ] && [ -z "${LITELAB_LAB_ID:-}" ] && ! is_run_of "$RECORD"; then
+    own=$(python3 -I "$here/orphans.py" run-of "$LAB_ID")
+    [ -z "$own" ] || [ "$own" = "$RUN" ] ||
+      die "$RUN is a copy of $own, whose hosts are those of the lab $LAB_ID. Work on the lab there, or remove what was copied: 'rm -rf $RUN' and the stack's file in $RUN/../../state."
+  fi
+  # Whoever looks next finds the lab where it was moved to.
+  if [ "$EUID" -eq 0 ] && [ -d "$RECORD" ] && [ -d "$RUN" ] && [ "$(cat "$RECORD/run" 2>/dev/null)" != "$RUN" ]; then note_run; fi
+}
+
+# is_run_of RECORD: whether this run folder is the lab's, also when it was moved: the same folder has the same number.
+is_run_of() {
+  local folder=''
+  { read -r folder <"$1/folder"; } 2>/dev/null || true
+  if [ -n "$folder" ]; then
+    [ "$folder" = "$(stat -c %d:%i "$RUN" 2>/dev/null)" ] || { [ ! -e "$RUN/lab.env" ] && [ "$(cat "$1/run" 2>/dev/null)" = "$RUN" ] &&
+      [ "$(python3 -I "$here/orphans.py" run-of "$(basename "$1")")" = "$RUN" ]; }
+  else
+    [ "$(cat "$1/run" 2>/dev/null)" = "$RUN" ]
+  fi
+}
+
+# note_run: where the lab is run from, for those who find it by the machine's list.
+note_run() {
+  printf '%s\n' "$RUN" >"$RECORD/run"
+  stat -c %d:%i "$RUN" >"$RECORD/folder"
 }
 
 # step NAME HOST: appends how long the script has taken (benchmarks read the file) and says so.

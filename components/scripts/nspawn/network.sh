@@ -48,26 +48,39 @@ undo() {
   exit "$code"
 }
 
-create() {
-  local checkout
+# new_id: of the stack's name and the checkout's path. A lab that was made here and moved keeps its own.
+new_id() {
+  local checkout n id
   checkout=$(cd "$RUN/../../.." && pwd -P)
-  LAB_ID=$STACK-$(printf %s "$checkout" | sha256sum | cut -c1-6)
+  for n in '' 2 3 4 5 6 7 8 9; do
+    id=$STACK-$(printf %s "$checkout$n" | sha256sum | cut -c1-6)
+    if [ ! -e "$REGISTRY/labs/$id" ] || is_run_of "$REGISTRY/labs/$id"; then
+      echo "$id"
+      return
+    fi
+  done
+  die "the names of nine labs that were made in $checkout and moved are in use. 'make destroy' them where they are now; 'make orphans' lists them."
+}
+
+create() {
   # A half-made network would be known to no state: nothing of it stays.
   trap undo EXIT
-  if load_lab && [ -e "$REGISTRY/labs/$LAB_ID/prefix" ]; then
+  if load_lab && [ -s "$REGISTRY/labs/$LAB_ID/prefix" ] && [ -n "$PREFIX" ]; then
     # A second create after a killed one: same lab, same subnet.
     :
   else
     machine_lock
+    [ -n "$LAB_ID" ] || LAB_ID=$(new_id)
+    RECORD=$REGISTRY/labs/$LAB_ID
     PREFIX=$(choose_prefix)
-    mkdir -p "$REGISTRY/labs/$LAB_ID"
-    printf '%s\n' "$PREFIX" >"$REGISTRY/labs/$LAB_ID/prefix"
-    printf '%s\n' "$RUN" >"$REGISTRY/labs/$LAB_ID/run"
-    printf 'LAB_ID=%s\nPREFIX=%s\nUPLINK=%s\n' "$LAB_ID" "$PREFIX" "$(uplink_of "$LAB_ID")" >"$RUN/lab.env.new"
-    mv "$RUN/lab.env.new" "$RUN/lab.env"
+    mkdir -p "$RECORD"
+    printf '%s\n' "$PREFIX" >"$RECORD/prefix"
+    note_run
     raise_sysctls
     machine_unlock
   fi
+  printf 'LAB_ID=%s\nPREFIX=%s\nUPLINK=%s\n' "$LAB_ID" "$PREFIX" "$(uplink_of "$LAB_ID")" >"$RUN/lab.env.new"
+  mv "$RUN/lab.env.new" "$RUN/lab.env"
   load_lab
   printf '%s\n' "$PATIENCE" >"$RUN/patience"
   links
@@ -86,7 +99,7 @@ start() {
     SUBNET=$PREFIX.0/24 choose_prefix >/dev/null || die "the lab's subnet $PREFIX.0/24 is now in use on this machine. Free it and run the same command again, or make the lab again: 'make destroy STACK=$STACK', then 'make lab STACK=$STACK'."
     mkdir -p "$RECORD"
     printf '%s\n' "$PREFIX" >"$RECORD/prefix"
-    printf '%s\n' "$RUN" >"$RECORD/run"
+    note_run
   fi
   raise_sysctls
   machine_unlock
@@ -190,7 +203,9 @@ delete() {
   done
   clear_links
   machine_lock
-  rm -rf "$RECORD"
+  # Not with all that is below: a host's disk may still be mounted there.
+  find "$RECORD" -maxdepth 1 -type f -delete 2>/dev/null || true
+  rmdir "$RECORD"/*/ "$RECORD" 2>/dev/null || true
   restore_sysctls
   leave_registry
   rm -rf "$RUN/ssh"

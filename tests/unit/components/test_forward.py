@@ -239,6 +239,12 @@ class TestProgram:
         listed = self.run_it("orphans")
         assert any(line.startswith(mine) for line in listed.stdout.splitlines())
         assert listed.returncode == 1
+        assert self.run_it("orphans", "--remove").returncode == 1
+        assert self.run_it("orphans", "--remove", "other").returncode == 1
+        assert running(run) != []
+        assert f"{mine} through another machine" in (said := self.run_it("orphans", "--remove", "x-lab").stdout)
+        assert any(line.startswith(mine) and line.endswith(": removed") for line in said.splitlines())
+        assert running(run) == []
         forward.end(forward.record(run, "host-1"))
 
     def test_one_that_a_state_knows_is_none(self, run: Path) -> None:

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from components.scripts.nspawn import orphans
 from tools import environment
 from tools.setup import places, stacks
 from tools.setup.errors import SetupError
 from tools.setup.progress import Progress
-
-ORPHANS = places.PROJECT / "components/scripts/nspawn/orphans.sh"
 
 
 @pytest.fixture
@@ -93,20 +92,14 @@ esac
         assert environment.pulumi({})["PULUMI_BACKEND_URL"] == backend
 
     def test_a_lab_with_its_state_there_is_no_orphan_as_long_as_it_has_its_record(self, checkout: Path) -> None:
-        known = ORPHANS.read_text().partition("known() {")[2].partition("\n}\n")[0]
         run = checkout / ".lab/run/my"
         run.mkdir(parents=True)
-
-        def is_known() -> bool:
-            script = f"known() {{{known}\n}}\nknown '{run}'"
-            return subprocess.run(["bash", "-euc", script], capture_output=True, timeout=20).returncode == 0
-
         (run / "lab.env").touch()
-        assert not is_known()
+        assert not orphans.is_known(run)
         site(checkout, "proxy: http://p:1\nbackend: s3://bucket\n")
-        assert is_known()
+        assert orphans.is_known(run)
         (run / "lab.env").unlink()
-        assert not is_known()
+        assert not orphans.is_known(run)
 
 
 class TestPassphraseFile:

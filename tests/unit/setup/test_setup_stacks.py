@@ -173,7 +173,7 @@ def test_a_broken_state_is_an_error_with_the_command_that_puts_back_the_newest_w
 def test_a_state_that_is_gone_while_its_lab_is_there_is_an_error_too(checkout: Path) -> None:
     (checkout / ".lab/run/my").mkdir(parents=True)
     (checkout / ".lab/run/my/lab.env").touch()
-    with pytest.raises(SetupError, match=r"gone, and its lab is still there.*make orphans REMOVE=1"):
+    with pytest.raises(SetupError, match=r"gone, and its lab is still there.*make orphans' lists"):
         stacks.require_whole_state("my")
 
 

@@ -1,0 +1,127 @@
+"""A lab can always be destroyed, whatever has happened to it: hosts made by the scripts alone, damaged, and removed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from components.steps import SCRIPTS
+from tests.lab import machine
+from tests.lab.lab import environment
+
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(os.geteuid() != 0, reason="nspawn hosts are made by root"),
+]
+NSPAWN = SCRIPTS / "nspawn"
+STEPS = (("keys.sh", ""), ("network.sh", ""), ("host.sh", "host-1"))
+
+
+@dataclass
+class Bare:
+    """A lab of one host without a Pulumi state."""
+
+    run: Path
+
+    def step(self, script: str, verb: str, *words: str, check: bool = True) -> None:
+        own = {"LITELAB_RUN": str(self.run), "ADDRESS": "11", "CPUS": "1", "MEMORY_MIB": "1024", "SSH_TIMEOUT_S": "120"}
+        done = subprocess.run(
+            [NSPAWN / script, verb, *(w for w in words if w)], env={**environment(), **own},
+            capture_output=True, text=True, timeout=200, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert not check or done.returncode == 0, f"{script} {verb}: {done.stderr}"
+
+    def create(self) -> None:
+        self.run.mkdir(parents=True)
+        for script, word in STEPS:
+            self.step(script, "create", word)
+
+    def destroy(self, run: Path | None = None) -> None:
+        self.run = run or self.run
+        for script, word in reversed(STEPS):
+            self.step(script, "delete", word)
+        subprocess.run([NSPAWN / "leftovers.sh", self.run], env=environment(), check=True, timeout=200)
+
+    @property
+    def id(self) -> str:
+        (record,) = Path("/run/litelab/labs").glob(f"{self.run.name}-*")
+        return record.name
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[Bare]:
+    lab = Bare(tmp_path / "check out" / ".lab" / "run" / "destroyable")
+    try:
+        yield lab
+    finally:
+        for script, word in reversed(STEPS):
+            lab.step(script, "delete", word, check=False)
+        subprocess.run([NSPAWN / "leftovers.sh", lab.run], check=False, timeout=200)
+
+
+def sh(*words: str) -> None:
+    subprocess.run(words, check=True, timeout=30, capture_output=True)
+
+
+def frozen(lab: Bare) -> None:
+    state = Path(f"/sys/fs/cgroup/freezer/litelab/{lab.id}/host-1/freezer.state")
+    if not state.exists():
+        pytest.skip("no freezer of cgroup v1")
+    state.write_text("FROZEN")
+
+
+def moved(lab: Bare) -> None:
+    top = lab.run.parents[2]
+    new = top.with_name("mo ved")
+    top.rename(new)
+    lab.run = new / lab.run.relative_to(top)
+
+
+def entry_gone(lab: Bare) -> None:
+    for path in Path(f"/run/litelab/labs/{lab.id}").glob("*"):
+        if path.is_file():
+            path.unlink()
+
+
+def killed(lab: Bare) -> None:
+    for pid in machine.processes_of(lab.id):
+        os.kill(pid, 9)
+
+
+DAMAGES: dict[str, Callable[[Bare], object]] = {
+    "ssh_config-garbage": lambda lab: (lab.run / "ssh_config").write_text("Host\n\0nonsense"),
+    "ssh-folder-gone": lambda lab: shutil.rmtree(lab.run / "ssh"),
+    "keys-gone": lambda lab: (lab.run / "id_ed25519").unlink(),
+    "lab.env-gone": lambda lab: (lab.run / "lab.env").unlink(),
+    "lab.env-garbage": lambda lab: (lab.run / "lab.env").write_bytes(b"LAB_ID=$(touch /tmp/no)\nPREFIX=\xff\n"),
+    "lab.env-empty": lambda lab: (lab.run / "lab.env").write_text(""),
+    "entry-gone": entry_gone,
+    "disk-half-gone": lambda lab: shutil.rmtree(lab.run / "hosts/host-1/upper/etc"),
+    "network-namespace-gone": lambda lab: sh("ip", "netns", "del", f"litelab-{lab.id}"),
+    "host-namespace-gone": lambda lab: sh("ip", "netns", "del", f"litelab-{lab.id}-host-1"),
+    "unmounted-by-hand": lambda lab: sh("umount", "-l", f"/run/litelab/labs/{lab.id}/host-1"),
+    "killed": killed,
+    "frozen": frozen,
+    "moved": moved,
+    "nothing": lambda _: None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_nothing_is_left_of_a_lab_that_was_damaged(bare: Bare, damage: str) -> None:
+    bare.create()
+    lab_id = bare.id
+    DAMAGES[damage](bare)
+    bare.destroy()
+    assert machine.look().traces_of(lab_id) == {}
+    assert machine.processes_of(lab_id) == []
+    left = {p.name for p in bare.run.glob("*")} if bare.run.exists() else set()
+    assert left <= {"patience"}
