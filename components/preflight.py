@@ -6,10 +6,10 @@ import json
 import subprocess
 import sys
 
-from components import labfile, layout, namedfiles, registry, settings
+from components import labfile, layout, namedfiles, paths, registry, settings
 from components.given import Configured, configured
 from components.machine import this_machine
-from components.steps import PROJECT, SITE, run_folder
+from components.steps import PROJECT, SITE, cache_folder, run_folder
 
 PREFIX = "litelab:"
 
@@ -23,6 +23,10 @@ def require(lab: settings.LabSettings, stack: str) -> None:
     refused = layout.refusal(stack)
     if refused:
         raise settings.SettingsError(refused)
+    wrong = paths.problems(PROJECT, cache_folder())
+    if wrong:
+        msg = f"Stack {stack} can't be made on this machine: {'; '.join(wrong)}. Nothing was made."
+        raise settings.SettingsError(msg)
     is_new = not (PROJECT / run_folder(stack) / "lab.env").exists()
     found = registry.host_kind(lab.hosts.kind).problems(lab, this_machine(PROJECT), is_new)
     if found:

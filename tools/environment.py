@@ -318,6 +318,9 @@ def main(arguments: list[str]) -> int:
 
     verb, words = (arguments[0], arguments[1:]) if arguments else ("", [])
     try:
+        # Hosts' programs and other users read what is made: what is secret gets its mode by name.
+        if verb in {"run", "setup"} or (verb == "pulumi" and _is_of_this_project(words)):
+            os.umask(0o022)
         if verb == "run" and words:
             _start(words, pulumi(os.environ))
         if verb == "setup":

@@ -92,6 +92,8 @@ def problems(lab: LabSettings, machine: Machine, is_new: bool) -> list[str]:
             f"the lab takes about {need_gib:.1f} GiB of disk, and {machine.disk_free_gib:.1f} GiB are free where {PROJECT.name}/ is: "
             "free some (`make clean-cache` names what can be rebuilt), or ask for fewer workers"
         )
+    if machine.cgroups is not None and machine.cgroups.problem:
+        found.append(machine.cgroups.problem)
     if is_new and machine.network is not None and isinstance(lab.hosts, NspawnSettings):
         try:
             chosen, _ = subnet.choose("preflight", machine.network, subnet.other_labs(), named=lab.hosts.subnet or "")

@@ -113,6 +113,17 @@ def clean_cache(cache: Path) -> int:
     return 0
 
 
+def require_places(cache: Path) -> None:
+    """Refuse places that programs can't work in, before anything is made there.
+
+    Raises:
+        SetupError: each with its fix.
+    """
+    if found := doctor.place_problems(cache):
+        msg = f"Nothing was made: {'; '.join(found)}."
+        raise SetupError(msg)
+
+
 def _terminate(progress: Progress) -> None:
     progress.stop()
     raise KeyboardInterrupt
@@ -165,6 +176,8 @@ def main(arguments: list[str]) -> int:
             return lab.status(cache, given.stack)
         case "logs":
             return lab.logs(cache, given.stack)
+    if given.verb in {"setup", "lab", "image", "stack"}:
+        require_places(cache)
     claim(cache)
     progress = Progress(cache)
     # What ends this process ends what it has started too: Ctrl-C, 'kill', a CI that gives up, a terminal that closes (but nohup).

@@ -11,15 +11,17 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import tomllib
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components import machine
+from components import machine, paths
 from components.scripts.nspawn import subnet
 from tools import environment
 from tools.setup import debian, gobuild, kvm, packages, pip, places
@@ -29,6 +31,7 @@ NEED_DISK_GIB = 14
 """A cache from nothing takes 10 (Go's build cache most of it), a lab 4."""
 NEED_MEMORY_MIB = 7168
 SITE_TIMEOUT_S = 4.0
+SMALL_TMP_MIB, LEAST_TMP_MIB = 2048, 16
 
 
 @dataclass(frozen=True)
@@ -180,24 +183,44 @@ def _packages() -> Finding:
     return Finding("Debian packages", True, True, f"make setup will install {', '.join(names)}")
 
 
+def cgroups(found: machine.Cgroups) -> Finding:
+    """Whether hosts can be capped."""
+    what, _, fix = found.problem.partition(": ")
+    return Finding("cgroups", not found.problem, True, what or found.shown, "caps on hosts", fix)
+
+
 def _cgroups() -> Finding:
-    if Path("/sys/fs/cgroup/cgroup.controllers").exists():
-        how = "v2" + (" under systemd" if Path("/run/systemd/system").is_dir() else " without systemd")
-        have = set(Path("/sys/fs/cgroup/cgroup.controllers").read_text(encoding="utf-8").split())
-    else:
-        how = "v1"
-        have = {p.name for p in Path("/sys/fs/cgroup").glob("*") if (p / "cgroup.procs").exists()}
-        if "cpu,cpuacct" in have:
-            have.add("cpu")
-    lacking = {"cpu", "memory", "pids"} - have
-    return Finding(
-        "cgroups",
-        not lacking,
-        True,
-        how + (f", without {', '.join(sorted(lacking))}" if lacking else ""),
-        "caps on hosts",
-        "boot with cgroup_enable=memory, or enable the controllers",
-    )
+    return cgroups(machine.this_machines_cgroups())
+
+
+def place_problems(cache: Path) -> list[str]:
+    """Why checkout or cache can't be where they are, each with its fix."""
+    found = paths.problems(places.PROJECT, cache)
+    for folder, what in ((places.PROJECT, "the checkout"), (cache, "the cache")):
+        there = next(p for p in (folder, *folder.parents) if p.exists())
+        found += paths.mount_problems(folder, what, os.statvfs(there).f_flag, makes_devices=what == "the cache")
+    return found
+
+
+def _places() -> Finding:
+    found = place_problems(places.cache())
+    detail, _, fix = found[0].rpartition(": ") if found else ("checkout and cache can be where they are", "", "")
+    return Finding("places", not found, True, detail, "set-up and labs", "; ".join([fix, *found[1:]]) if found else "")
+
+
+def temporary(folder: str, flags: int, free_mib: int) -> Finding:
+    """A small ``/tmp``, or one that forbids programs, hinders nothing: builds have their own on the cache's disk."""
+    trouble = ["noexec"] if flags & os.ST_NOEXEC else []
+    trouble += [f"{free_mib} MiB free"] if free_mib < SMALL_TMP_MIB else []
+    detail = f"{folder}, {', '.join(trouble)}: builds use the cache's disk" if trouble else folder
+    fix = f"free some room in {folder}, or set TMPDIR"
+    return Finding("temporary files", free_mib >= LEAST_TMP_MIB, True, detail, "set-up and make logs", fix)
+
+
+def _temporary() -> Finding:
+    folder = tempfile.gettempdir()
+    found = os.statvfs(folder)
+    return temporary(folder, found.f_flag, found.f_bavail * found.f_frsize // 2**20)
 
 
 def _try(name: str, script: str, rules_out: str, fix: str) -> Finding:
@@ -304,7 +327,6 @@ def _guests() -> Finding:
 
 def _sites() -> list[Finding]:
     """Each client's own site, as that client is set up here."""
-    found = []
     proxies = (
         subprocess.run(["go", "env", "GOPROXY"], capture_output=True, text=True, check=False).stdout
         if shutil.which("go")
@@ -320,35 +342,53 @@ def _sites() -> list[Finding]:
         "Python packages": index or _pip_default(),
         "Debian mirror": _mirror(),
     }
-    for name, address in wanted.items():
-        if not address:
-            found.append(Finding(name, True, False, "not tried: no client here names its site"))
-            continue
-        site = urllib.parse.urlsplit(address)
-        port = site.port or (443 if site.scheme == "https" else 80)
-        ways = environment.proxies(os.environ)
-        proxy = ways.get(f"{site.scheme}_proxy") or ways.get("all_proxy")
-        if urllib.request.proxy_bypass(site.hostname or ""):
-            proxy = None
-        host = site.hostname or ""
-        if proxy:
-            target = urllib.parse.urlsplit(proxy)
-            host, port = target.hostname or "", target.port or 3128
+    with ThreadPoolExecutor(max_workers=len(wanted)) as pool:
+        return list(pool.map(_site, wanted, wanted.values()))
+
+
+def _site(name: str, address: str) -> Finding:
+    """One site, or the proxy before it."""
+    if not address:
+        return Finding(name, True, False, "not tried: no client here names its site")
+    site = urllib.parse.urlsplit(address)
+    port = site.port or (443 if site.scheme == "https" else 80)
+    ways = environment.proxies(os.environ)
+    proxy = ways.get(f"{site.scheme}_proxy") or ways.get("all_proxy")
+    if urllib.request.proxy_bypass(site.hostname or ""):
+        proxy = None
+    host = site.hostname or ""
+    if proxy:
+        target = urllib.parse.urlsplit(proxy)
+        host, port = target.hostname or "", target.port or 3128
+    trouble = unreached(host, port, SITE_TIMEOUT_S)
+    if not trouble:
+        return Finding(name, True, True, "reached")
+    return Finding(
+        name,
+        False,
+        True,
+        f"{host}:{port} is not reached: {trouble}",
+        "set-up from nothing (a full cache needs no site)",
+        "check the network, or the client's own mirror and proxy settings",
+    )
+
+
+def unreached(host: str, port: int, limit_s: float) -> str:
+    """Why a port can't be reached within a time, or nothing. A resolver that does not answer is not waited for either."""
+    said: list[str] = []
+
+    def dial() -> None:
         try:
-            socket.create_connection((host, port), SITE_TIMEOUT_S).close()
-            found.append(Finding(name, True, True, "reached"))
-        except OSError as error:
-            found.append(
-                Finding(
-                    name,
-                    False,
-                    True,
-                    f"{host}:{port} is not reached: {error}",
-                    "set-up from nothing (a full cache needs no site)",
-                    "check the network, or the client's own mirror and proxy settings",
-                )
-            )
-    return found
+            socket.create_connection((host, port), limit_s).close()
+            said.append("")
+        except (OSError, UnicodeError, OverflowError) as error:
+            said.append(str(error))
+
+    # Looking a name up takes no time limit.
+    thread = threading.Thread(target=dial, daemon=True)
+    thread.start()
+    thread.join(limit_s)
+    return said[0] if said else f"no answer within {limit_s:g} s"
 
 
 def _mirror() -> str:
@@ -375,6 +415,8 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     _memory,
     _swap,
     _disk,
+    _places,
+    _temporary,
     _packages,
     _cgroups,
     _overlay,
@@ -388,7 +430,11 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
 
 def findings() -> list[Finding]:
     """Every requirement, in the order in which a person would mend them."""
-    return [check() for check in CHECKS] + _sites()
+    # What takes long is waited for together: a guest's trial, programs that are asked, sites that do not answer.
+    with ThreadPoolExecutor(max_workers=len(CHECKS) + 1) as pool:
+        sites = pool.submit(_sites)
+        found = list(pool.map(lambda check: check(), CHECKS))
+        return found + sites.result()
 
 
 def show(all_findings: list[Finding]) -> str:

@@ -24,7 +24,7 @@ PROGRAM = bytes.fromhex(
     "ea697c080066baf803b04beeb00aeef4ebfd6690000000000000000000000000009a20000f00787c0000"
 )
 BOOT_SECTOR = PROGRAM.ljust(510, b"\0") + b"\x55\xaa"
-TRIAL_S = 8.0
+TRIAL_S = 6.0
 PROCESSORS = {"kvm": "host", "tcg": "max"}
 """What guests of a lab get too."""
 

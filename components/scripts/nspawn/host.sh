@@ -106,6 +106,13 @@ make_cgroups() { # v1, or v2 without systemd: made by hand; with systemd its own
   local dir path part file set
   cgroups "$LAB_ID" "$NAME"
   mkdir -p "${CGROUPS[@]}"
+  # On v2 a group has the controllers that each one above it hands down.
+  if [ "$CGROUP_VERSION" = 2 ]; then
+    for path in "" /litelab "/litelab/$LAB_ID"; do
+      { echo '+cpu +memory +pids' >"/sys/fs/cgroup$path/cgroup.subtree_control"; } 2>/dev/null || true
+    done
+    [ -e "${CGROUPS[0]}/memory.max" ] || die "host $NAME: cgroup v2 hands no memory controller down to $(dirname "${CGROUPS[0]}"), so the host can't be capped. In a container, start that with its cgroups delegated: 'docker run --privileged --cgroupns=host'."
+  fi
   for dir in "${CGROUPS[@]}"; do
     # A cpuset takes no process before it has processors and memory nodes, from the top down.
     if [ -e "$dir/cpuset.cpus" ] && [ "$CGROUP_VERSION" = 1 ]; then
