@@ -10,15 +10,18 @@ import base64
 import binascii
 import fnmatch
 import json
+import os
 import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import pulumi
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic.alias_generators import to_camel
 
+from components import reach
 from components.contract import Host, HostKind, Ssh
 from components.machine import Machine
 from components.settings import HostSettings, LabSettings, SettingsError
@@ -64,16 +67,94 @@ class KnownKey(NamedTuple):
         return any(name in self.names for name in called)
 
 
+def _address(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?", text):
+        msg = f"takes an IPv4 address or a name, with :port unless it is {SSH_PORT}, and not {text!r}"
+        raise ValueError(msg)
+    if not 0 < parse_address(text).port < 65536:
+        msg = f"{text!r} has no port from 1 to 65535"
+        raise ValueError(msg)
+    return text
+
+
+def _key_path(value: str) -> str:
+    if not re.fullmatch(r"(~/|/)[A-Za-z0-9_.@+/-]+", value):
+        msg = "is the path of a private key, from / or ~/, of letters, digits and _ . @ + - /"
+        raise ValueError(msg)
+    return value
+
+
+def _known_lines(value: tuple[str, ...]) -> tuple[str, ...]:
+    for line in value:
+        parse_known_key(line)
+    return value
+
+
+AddressText = Annotated[str, AfterValidator(_address)]
+KeyPath = Annotated[str, AfterValidator(_key_path)]
+KnownLines = Annotated[tuple[str, ...], AfterValidator(_known_lines)]
+
+
+class _Reached(BaseModel):
+    """A machine that ssh reaches."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+    address: AddressText = Field(description="IPv4 address or name, and :port unless it is 22")
+    port: Annotated[int, Field(ge=1, le=65535)] | None = Field(None, description="The same port by itself")
+    user: Login | None = Field(None, description="Who logs in")
+    key: KeyPath | None = Field(None, description="Path of the private key")
+
+    @property
+    def at(self) -> Address:
+        """Where ssh connects to."""
+        found = parse_address(self.address)
+        return found if self.port is None else Address(found.host, self.port)
+
+    @model_validator(mode="after")
+    def _has_one_port(self) -> Self:
+        if self.port is not None and ":" in self.address:
+            msg = f"has a port in address ({self.address}) and as port ({self.port}): keep one"
+            raise ValueError(msg)
+        return self
+
+
+class ExistingHost(_Reached):
+    """A host, with what is not as for the others."""
+
+
+class Bastion(_Reached):
+    """The machine through which hosts are reached."""
+
+    host_keys: KnownLines = Field(description="Lines of known_hosts for the bastion")
+
+    @model_validator(mode="after")
+    def _is_known(self) -> Bastion:
+        _require_known(self.at, [parse_known_key(line) for line in self.host_keys])
+        return self
+
+
+def _as_mapping(value: Any) -> Any:
+    # Pulumi's configuration makes a number of what looks like one.
+    return {"address": str(value)} if isinstance(value, str | int) else value
+
+
 class ExistingSettings(HostSettings):
     """Hosts that the lab is given."""
 
     kind: Literal["existing"] = Field("existing", description="What the hosts are made of")
-    addresses: tuple[str, ...] = Field(
-        description="The hosts, controllers first: IPv4 address or name, and :port unless it is 22"
+    addresses: tuple[Annotated[ExistingHost, BeforeValidator(_as_mapping)], ...] = Field(
+        description="The hosts, controllers first: each an address alone, or a mapping where port, user or key are its own"
     )
     user: Login = Field("root", description="Who logs in: root, or a user who may use sudo without a password")
-    key: str = Field(description="Path of the private key on this machine, from / or ~")
-    host_keys: tuple[str, ...] = Field(
+    key: KeyPath | None = Field(
+        None, description="Path of the private key on this machine, from / or ~; with agent, its public half will do"
+    )
+    agent: bool = Field(False, description="Use the keys of the agent at SSH_AUTH_SOCK; with key, that one alone")
+    bastion: Bastion | None = Field(
+        None, description="The machine through which alone the hosts are reached (a jump host)"
+    )
+    host_keys: KnownLines = Field(
         description="Lines of known_hosts: a key of each host, or @cert-authority lines that cover them"
     )
     allow_different: bool = Field(False, description="Take hosts that are not alike; results are marked")
@@ -86,52 +167,52 @@ class ExistingSettings(HostSettings):
 
     @field_validator("addresses")
     @classmethod
-    def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _are_hosts(cls, value: tuple[ExistingHost, ...]) -> tuple[ExistingHost, ...]:
         if not value:
             msg = "names no host; the first is the controller"
             raise ValueError(msg)
-        for text in value:
-            if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?", text):
-                msg = f"takes an IPv4 address or a name, with :port unless it is {SSH_PORT}, and not {text!r}"
-                raise ValueError(msg)
-            if not 0 < parse_address(text).port < 65536:
-                msg = f"{text!r} has no port from 1 to 65535"
-                raise ValueError(msg)
-        same = [str(address) for address in map(parse_address, value)]
+        same = [str(host.at) for host in value]
         twice = sorted({address for address in same if same.count(address) > 1})
         if twice:
             msg = f"{' and '.join(twice)} is there twice, and a host has one place in a lab"
             raise ValueError(msg)
         return value
 
-    @field_validator("key")
-    @classmethod
-    def _is_a_path(cls, value: str) -> str:
-        if not re.fullmatch(r"(~/|/)[A-Za-z0-9_.@+/-]+", value):
-            msg = "is the path of a private key, from / or ~/, of letters, digits and _ . @ + - /"
-            raise ValueError(msg)
-        return value
-
-    @field_validator("host_keys")
-    @classmethod
-    def _are_known_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for line in value:
-            parse_known_key(line)
-        return value
-
     @model_validator(mode="after")
     def _every_host_is_known(self) -> ExistingSettings:
         known = [parse_known_key(line) for line in self.host_keys]
-        for address in map(parse_address, self.addresses):
-            if not any(key.is_of(address) for key in known):
-                port = "" if address.port == SSH_PORT else f" -p {address.port}"
-                msg = (
-                    f"hostKeys has no line for {address}, and no host is trusted unseen: compare what "
-                    f"'ssh-keyscan -t ed25519{port} {address.host}' shows with the host's own /etc/ssh/ssh_host_ed25519_key.pub, "
-                    "and put that line there"
-                )
+        for host in self.addresses:
+            _require_known(host.at, known)
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_can_log_in(self) -> ExistingSettings:
+        if self.key is None and not self.agent:
+            without = [str(host.at) for host in self.addresses if host.key is None]
+            if self.bastion is not None and self.bastion.key is None:
+                without.append(f"the bastion {self.bastion.at}")
+            if without:
+                msg = f"key is missing, and nothing else says how to log in to {', '.join(without)}: name a private key, or set agent: true"
                 raise ValueError(msg)
         return self
+
+    def named_keys(self) -> list[tuple[str, str]]:
+        """Every key file that is named, with the setting that names it."""
+        named = [("hosts.key", self.key), *((f"hosts.addresses.{n}.key", h.key) for n, h in enumerate(self.addresses))]
+        named.append(("hosts.bastion.key", self.bastion.key if self.bastion else None))
+        return [(setting, path) for setting, path in named if path is not None]
+
+
+def _require_known(address: Address, known: list[KnownKey]) -> None:
+    if any(key.is_of(address) for key in known):
+        return
+    port = "" if address.port == SSH_PORT else f" -p {address.port}"
+    msg = (
+        f"hostKeys has no line for {address}, and no host is trusted unseen: compare what "
+        f"'ssh-keyscan -t ed25519{port} {address.host}' shows with the host's own /etc/ssh/ssh_host_ed25519_key.pub, "
+        "and put that line there"
+    )
+    raise ValueError(msg)
 
 
 def parse_address(text: str) -> Address:
@@ -176,17 +257,35 @@ def _is_key(kind: str, text: str) -> bool:
 def estimate(lab: LabSettings, machine: Machine) -> str:  # noqa: ARG001 - the hosts are elsewhere
     """One line: whose hosts the lab will use."""
     hosts = _of(lab)
-    return f"{len(hosts.addresses)} hosts that exist ({', '.join(hosts.addresses)}), as {hosts.user}; this machine only drives them"
+    return f"{len(hosts.addresses)} hosts that exist ({', '.join(h.address for h in hosts.addresses)}), {_logins(hosts)}; this machine only drives them"
 
 
 def problems(lab: LabSettings, machine: Machine, is_new: bool) -> list[str]:  # noqa: ARG001 - nothing of the machine's is taken
     """Why the lab can't be driven from here, each with its cure."""
     hosts = _of(lab)
-    return [
-        text
-        for text in (_too_few_or_many(hosts, lab.controllers, lab.workers), _key_problem(Path(hosts.key).expanduser()))
-        if text
-    ]
+    found = [_too_few_or_many(hosts, lab.controllers, lab.workers), _agent_problem() if hosts.agent else ""]
+    found += [_key_problem(setting, Path(key).expanduser(), hosts.agent) for setting, key in hosts.named_keys()]
+    return [text for text in found if text]
+
+
+def _logins(hosts: ExistingSettings) -> str:
+    users = dict.fromkeys(host.user or hosts.user for host in hosts.addresses)
+    through = f", through {hosts.bastion.at}" if hosts.bastion else ""
+    return f"as {' and '.join(users)}{through}"
+
+
+def _agent_problem() -> str:
+    """Why the operator's agent could not be asked for a key."""
+    if not os.environ.get("SSH_AUTH_SOCK"):
+        return (
+            "hosts.agent is true, and SSH_AUTH_SOCK is not set, so there is no agent here: start one and give it the key (ssh-add), or name the "
+            "key as hosts.key. sudo drops the variable: 'sudo --preserve-env=SSH_AUTH_SOCK make lab'; hosts of this kind need no root"
+        )
+    tried = subprocess.run(["ssh-add", "-l"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if tried.returncode == 0:
+        return ""
+    said = " ".join((tried.stdout + tried.stderr).split()) or "it does not answer"
+    return f"hosts.agent is true, and the agent at SSH_AUTH_SOCK has no key for the lab ({said}): give it the key (ssh-add FILE)"
 
 
 def _of(lab: LabSettings) -> ExistingSettings:
@@ -202,16 +301,19 @@ def _too_few_or_many(args: ExistingSettings, controllers: int, workers: int) -> 
     return f"hosts.addresses names {have}, and controllers ({controllers}) and workers ({workers}) are {needed}: correct it{cure}"
 
 
-def _key_problem(path: Path) -> str:
+def _key_problem(setting: str, path: Path, agent: bool) -> str:
     """Why ssh could not use the key by itself."""
     try:
         mode = path.stat().st_mode
         path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no text"
-        return f"hosts.key: {path} can't be read ({why}): name the private key that the hosts know"
+        return f"{setting}: {path} can't be read ({why}): name the private key that the hosts know"
+    if agent and path.suffix == ".pub":
+        # ssh asks the agent for this one.
+        return ""
     if mode & 0o077:
-        return f"hosts.key: others may read {path} (its mode is {mode & 0o777:o}), so ssh will not use it: chmod 600 {path}"
+        return f"{setting}: others may read {path} (its mode is {mode & 0o777:o}), so ssh will not use it: chmod 600 {path}"
     tried = subprocess.run(
         ["ssh-keygen", "-y", "-P", "", "-f", str(path)],
         capture_output=True,
@@ -221,10 +323,12 @@ def _key_problem(path: Path) -> str:
     )
     if tried.returncode == 0:
         return ""
+    if "passphrase" in tried.stderr and agent:
+        return ""
     if "passphrase" in tried.stderr:
-        return f"hosts.key: {path} has a passphrase, which nobody is there to type: give the lab a key of its own (ssh-keygen -t ed25519 -N '' -f FILE)"
+        return f"{setting}: {path} has a passphrase, which nobody is there to type: give it to your agent and set hosts.agent: true, or give the lab a key of its own (ssh-keygen -t ed25519 -N '' -f FILE)"
     return (
-        f"hosts.key: {path} is no private key ({' '.join(tried.stderr.split())[-100:]}): name one that ssh-keygen made"
+        f"{setting}: {path} is no private key ({' '.join(tried.stderr.split())[-100:]}): name one that ssh-keygen made"
     )
 
 
@@ -257,8 +361,11 @@ class ExistingHosts(pulumi.ComponentResource):
         known = {line: parse_known_key(line) for line in args.host_keys}
 
         found: dict[str, pulumi.Output[Mapping[str, Any]]] = {}
-        for number, text in enumerate(args.addresses, start=1):
-            host, address = f"host-{number}", parse_address(text)
+        if args.bastion and not pulumi.runtime.is_dry_run():
+            # What measures dials the port that the state has.
+            reach.reopen(pulumi.get_stack())
+        for number, given in enumerate(args.addresses, start=1):
+            host, address = f"host-{number}", given.at
             # Its own lines alone: with those of all hosts, a state would grow with the square of their number.
             own = [line for line, key in known.items() if key.is_of(address)]
             asked = local_step(
@@ -268,13 +375,14 @@ class ExistingHosts(pulumi.ComponentResource):
                 arguments=[host],
                 environment={
                     "ADDRESS": str(address),
-                    "LOGIN": args.user,
+                    "LOGIN": given.user or args.user,
                     # From ~, it is of no machine.
-                    "KEY": args.key,
+                    "KEY": given.key or args.key or "",
+                    **_more(args),
                     "CPUS": str(args.cpus),
                     "MEMORY_MIB": str(args.memory_mib),
                 },
-                stdin="\n".join(own),
+                stdin="\n".join([*own, *(["---", *args.bastion.host_keys] if args.bastion else [])]),
                 # What is on the host at another address stays there, and what was on this one goes first.
                 triggers=[str(address)],
                 opts=inside,
@@ -291,7 +399,7 @@ class ExistingHosts(pulumi.ComponentResource):
         )
         self.facts = alike.stdout.apply(json.loads)
         self.hosts = []
-        for (host, facts), role, text in zip(found.items(), roles, args.addresses, strict=True):
+        for (host, facts), role, given in zip(found.items(), roles, args.addresses, strict=True):
             made = local_step(
                 host,
                 scripts,
@@ -306,13 +414,27 @@ class ExistingHosts(pulumi.ComponentResource):
                     name=host,
                     role=role,
                     address=facts.apply(lambda known: str(known["address"])),
-                    ssh=Ssh(user=args.user, port=parse_address(text).port),
+                    ssh=Ssh(
+                        user=given.user or args.user,
+                        port=given.at.port,
+                        # From a host of the lab all API servers are reached.
+                        through="lab://host-1" if args.bastion else "",
+                    ),
                     identity=made.stdout,
                     made=made,
                     lives_on=True,
                 )
             )
         self.register_outputs({"facts": self.facts})
+
+
+def _more(args: ExistingSettings) -> dict[str, str]:
+    """What only some labs tell of how a host is reached."""
+    told = {"AGENT": "yes"} if args.agent else {}
+    if args.bastion:
+        jump = {"ADDRESS": str(args.bastion.at), "LOGIN": args.bastion.user or "root"}
+        told |= {f"JUMP_{key}": value for key, value in {**jump, "KEY": args.bastion.key or args.key or ""}.items()}
+    return told
 
 
 def _machine(facts: Mapping[str, Any]) -> str:

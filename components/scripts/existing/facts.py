@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """``facts.py create|delete HOST``: how a host is reached, then what it is.
 
-Environment: ``ADDRESS`` (host:port), ``LOGIN``, ``KEY`` (path of the private key), ``CPUS`` and ``MEMORY_MIB`` (the least that it must
-have). Standard input: the lines of known_hosts that are about this host. Writes the
+Environment: ``ADDRESS`` (host:port), ``LOGIN``, ``KEY`` (path of the private key, or nothing), ``AGENT`` (yes: the operator's agent has
+it), ``JUMP_ADDRESS``, ``JUMP_LOGIN`` and ``JUMP_KEY`` of a bastion, ``CPUS`` and ``MEMORY_MIB`` (the least that it must have). Standard
+input: the lines of known_hosts that are about this host and, after ``---``, those about the bastion. Writes the
 host's record for the stack's ``ssh_config`` and ``known_hosts``, asks the host as root (``probe.sh``), and prints its facts as JSON. ``delete`` takes
 the record away again. What hinders a lab is one paragraph with every reason and its cure.
 """
@@ -50,6 +51,10 @@ WRONG_KEY = (
 )
 OPEN_KEY = "ssh refuses the key {key}, for others can read it: chmod 600 {key}"
 NO_ANSWER = "nothing answers there. 'ssh -p {port} {user}@{host}' from this machine must work; see to its address, its sshd and its firewall"
+NO_FORWARDING = (
+    "the bastion {jump} lets nobody through: its sshd_config has AllowTcpForwarding no, or PermitOpen. Allow it there"
+)
+NOT_BEHIND = "the bastion {jump} does not reach it: 'nc -z {host} {port}' there must work; see to the address, and to firewalls between the two"
 WHY = (
     (r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key verification failed|No .* host key is known", WRONG_HOST_KEY),
     (r"UNPROTECTED PRIVATE KEY", OPEN_KEY),
@@ -200,8 +205,18 @@ def ssh(name: str, *options: str) -> list[str]:
 def explain(said: str, where: Mapping[str, str]) -> str:
     """What ssh's own last words mean here."""
     last = " ".join(said.split())[-300:].rstrip(".")
+    if "administratively prohibited" in said:
+        return f"{NO_FORWARDING.format(**where)}. ssh said: {last}"
+    if "stdio forwarding failed" in said:
+        return f"{NOT_BEHIND.format(**where)}. ssh said: {last}"
+    # So ssh calls the far end of a connection through another machine that was not made.
+    at_bastion = "jump" in where and "UNKNOWN port" in said
     for pattern, why in WHY:
         if re.search(pattern, said):
+            if at_bastion:
+                jump = {key.removeprefix("jump_"): value for key, value in where.items() if key.startswith("jump_")}
+                text = why.format(**jump).replace("hosts.hostKeys", "hosts.bastion.hostKeys").removeprefix("it ")
+                return f"the bastion {where['jump']}: {text}. ssh said: {last}"
             return f"{why.format(**where)}. ssh said: {last}"
     return f"ssh failed: {last or 'without a word'}"
 
@@ -273,6 +288,27 @@ def find_hindrance(name: str, where: Mapping[str, str]) -> None:
             raise RefusedError(NO_SUDO.format(**where)) from None
 
 
+def _path(key: str) -> str:
+    return str(Path(key).expanduser()) if key else ""
+
+
+def record(environment: Mapping[str, str], known_hosts: str) -> list[tuple[str, str]]:
+    """How the host is reached, as ``config.sh`` takes it."""
+    own, _, jump = known_hosts.partition("---\n") if "---\n" in known_hosts else (known_hosts, "", "")
+    found = []
+    for before, prefix, lines in (("", "", own), ("JUMP_", "Jump", jump)):
+        host, _, port = environment.get(f"{before}ADDRESS", "").rpartition(":")
+        if not host:
+            continue
+        found += [(f"{prefix}Address", host), (f"{prefix}Port", port), (f"{prefix}User", environment[f"{before}LOGIN"])]
+        if key := _path(environment[f"{before}KEY"]):
+            found.append((f"{prefix}Identity", key))
+        if environment.get("AGENT") == "yes":
+            found.append((f"{prefix}Agent", "yes"))
+        found += [(f"{prefix}Known", line) for line in lines.splitlines() if line.strip()]
+    return found
+
+
 def create(name: str, environment: Mapping[str, str], known_hosts: str) -> dict[str, object]:
     """The host's facts, for the program.
 
@@ -280,17 +316,21 @@ def create(name: str, environment: Mapping[str, str], known_hosts: str) -> dict[
         RefusedError: it can't be of the lab.
     """
     host, _, port = environment["ADDRESS"].rpartition(":")
-    key = str(Path(environment["KEY"]).expanduser())
-    where = {"host": host, "port": port, "user": environment["LOGIN"], "key": key}
+    key = _path(environment["KEY"])
+    where = {"host": host, "port": port, "user": environment["LOGIN"], "key": key or "that the agent offers"}
+    if jump := environment.get("JUMP_ADDRESS"):
+        jump_host, _, jump_port = jump.rpartition(":")
+        jump_key = _path(environment["JUMP_KEY"]) or "that the agent offers"
+        where |= {"jump": jump, "jump_host": jump_host, "jump_port": jump_port}
+        where |= {"jump_user": environment["JUMP_LOGIN"], "jump_key": jump_key}
     with config_lock():
         own = lab_id()
-    known = [("Known", line) for line in known_hosts.splitlines() if line.strip()]
-    record = [("Address", host), ("Port", port), ("User", where["user"]), ("Identity", key), *known]
-    hostio.put_record(RUN, name, record)
+    hostio.put_record(RUN, name, record(environment, known_hosts))
     try:
         address = socket.getaddrinfo(host, None, socket.AF_INET)[0][4][0]
     except OSError as error:
-        msg = f"its name has no IPv4 address here ({error})"
+        behind = "; behind a bastion, hosts.addresses takes IPv4 addresses" if jump else ""
+        msg = f"its name has no IPv4 address here ({error}){behind}"
         raise RefusedError(msg) from None
     facts = ask(name, where, own)
     found = problems(

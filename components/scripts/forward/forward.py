@@ -5,7 +5,8 @@
 not run, on the ports that it had. ``close RUN``: ends all of a lab's. ``orphans [--remove LAB...]``: those of labs that no
 Pulumi state knows.
 
-THROUGH is ``ssh://[USER@]MACHINE[:PORT][?keyfile=FILE]``. Keys, agent, jumps and known hosts are the operator's own, by
+THROUGH is ``ssh://[USER@]MACHINE[:PORT][?keyfile=FILE]``, or ``lab://HOST`` for a host of the lab itself, which the lab's own ssh
+configuration reaches. For other machines keys, agent, jumps and known hosts are the operator's own, by
 OpenSSH's configuration; nothing is asked, and no key of the machine is taken that is not known already.
 """
 
@@ -109,10 +110,21 @@ def machine(through: str) -> str:
     return urllib.parse.urlsplit(through).hostname or ""
 
 
-def command(way: Way) -> list[str]:
+def command(run: Path, way: Way) -> list[str]:
     """What keeps a way open."""
     forward = f"{LOOPBACK}:{way.port}:{way.target}"
-    return [*login(way.through), "-N", "-o", "ExitOnForwardFailure=yes", "-L", forward, "--", machine(way.through)]
+    own = ["-F", str(run / "ssh_config")] if way.through.startswith("lab://") else []
+    return [
+        *login(way.through),
+        *own,
+        "-N",
+        "-o",
+        "ExitOnForwardFailure=yes",
+        "-L",
+        forward,
+        "--",
+        machine(way.through),
+    ]
 
 
 def by_hand(through: str) -> str:
@@ -126,6 +138,9 @@ def by_hand(through: str) -> str:
 
 def explain(through: str, said: str) -> str:
     """Why ssh did not get in, by its own words, and what helps; one paragraph."""
+    if through.startswith("lab://"):
+        words = " ".join(said.split())[-300:].strip().rstrip(".") or "without a word"
+        return f"{machine(through)}, through which the API server is reached, is not reached by ssh ({words}). 'make ssh HOST={machine(through)}' must log in. Then run the same command again."
     name, hand = machine(through), by_hand(through)
     port = urllib.parse.urlsplit(through).port
     words = " ".join(said.split())[-300:].strip().rstrip(".") or "without a word"
@@ -365,7 +380,7 @@ def _start(run: Path, name: str, way: Way, deadline: float) -> str | None:
         with log(run, name).open("wb") as file:
             # Nothing of ours is held by it, or a step would not end before it does.
             process = subprocess.Popen(
-                command(way), stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, cwd="/",
+                command(run, way), stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, cwd="/",
                 env={**os.environ, "LC_ALL": "C", MARK: str(record(run, name))},
             )  # fmt: skip
     except FileNotFoundError:

@@ -101,6 +101,40 @@ class TestRefusals:
         assert word in facts.explain(said, where)
 
 
+class TestRecord:
+    ENVIRONMENT = {"ADDRESS": "192.0.2.7:2222", "LOGIN": "user@corp.example", "KEY": "/k"}  # noqa: RUF012
+
+    def test_a_host_is_recorded_as_it_is_reached(self) -> None:
+        assert facts.record(self.ENVIRONMENT, "a K\nb K\n") == [
+            ("Address", "192.0.2.7"), ("Port", "2222"), ("User", "user@corp.example"), ("Identity", "/k"), ("Known", "a K"), ("Known", "b K"),
+        ]  # fmt: skip
+
+    def test_a_bastion_and_an_agent_are_in_it(self) -> None:
+        more = {"AGENT": "yes", "JUMP_ADDRESS": "jump:22", "JUMP_LOGIN": "me", "JUMP_KEY": ""}
+        made = facts.record({**self.ENVIRONMENT, "KEY": "", **more}, "a K\n---\njump K2\n")
+        assert made[3:] == [
+            ("Agent", "yes"), ("Known", "a K"),
+            ("JumpAddress", "jump"), ("JumpPort", "22"), ("JumpUser", "me"), ("JumpAgent", "yes"), ("JumpKnown", "jump K2"),
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("said", "words"),
+        [
+            ("me@jump: Permission denied (publickey).\r\nConnection closed by UNKNOWN port 65535", "the bastion jump:22: refuses the user me"),
+            ("Host key verification failed.\nConnection closed by UNKNOWN port 65535", "hosts.bastion.hostKeys"),
+            ("channel 0: open failed: administratively prohibited: open failed\nstdio forwarding failed", "AllowTcpForwarding"),
+            ("channel 0: open failed: connect failed: Connection refused\nstdio forwarding failed", "the bastion jump:22 does not reach it"),
+            ("op@h: Permission denied (publickey).", "it refuses the user op"),
+        ],
+    )  # fmt: skip
+    def test_who_refused_is_told(self, said: str, words: str) -> None:
+        where = {
+            "host": "h", "port": "22", "user": "op", "key": "/k", "jump": "jump:22", "jump_host": "jump", "jump_port": "22",
+            "jump_user": "me", "jump_key": "/j",
+        }  # fmt: skip
+        assert words in facts.explain(said, where)
+
+
 class TestAlike:
     def check(
         self,

@@ -55,10 +55,10 @@ class TestSettings:
     def test_hosts_with_their_keys_are_accepted(self) -> None:
         hosts = parse({"hosts": HOSTS}, "x").hosts
         assert isinstance(hosts, ExistingSettings)
-        assert hosts.addresses == tuple(ADDRESSES)
+        assert [host.address for host in hosts.addresses] == ADDRESSES
         assert (hosts.user, hosts.allow_different) == ("root", False)
 
-    @pytest.mark.parametrize("key", ["addresses", "key", "hostKeys"])
+    @pytest.mark.parametrize("key", ["addresses", "hostKeys"])
     def test_what_can_not_be_guessed_must_be_there(self, key: str) -> None:
         with pytest.raises(SettingsError, match=rf"hosts\.{key}: is missing"):
             parse({"hosts": {k: v for k, v in HOSTS.items() if k != key}}, "x")
@@ -67,7 +67,7 @@ class TestSettings:
         "address", ["", "-x", "a b", "10.0.0.1:", "10.0.0.1:0", "10.0.0.1:65536", "fd00::1", "a;b:22", "user@host"]
     )
     def test_what_is_no_address_is_named(self, address: str) -> None:
-        assert "hosts.addresses: " in refusal(addresses=[address])
+        assert "hosts.addresses.0.address: " in refusal(addresses=[address])
 
     def test_no_address_at_all_is_refused(self) -> None:
         assert "names no host" in refusal(addresses=[])
@@ -106,7 +106,7 @@ class TestSettings:
         """A new setting that is text must be looked at here."""
         schema = model_for("upstream", "existing").model_json_schema()["$defs"]["ExistingSettings"]
         texts = {name for name, field in schema["properties"].items() if '"string"' in json.dumps(field)}
-        assert texts == {"kind", "addresses", "user", "key", "hostKeys"}
+        assert texts == {"kind", "user", "key", "hostKeys"}
 
 
 class TestHostKeys:
@@ -177,3 +177,74 @@ class TestProblems:
         public = key.with_suffix(".pub")
         public.chmod(0o600)
         assert "is no private key" in why_not(public)
+
+
+JUMP = {"address": "bastion.example:2200", "user": "first.last", "hostKeys": [f"[bastion.example]:2200 {KEY}"]}
+
+
+class TestWaysIn:
+    """What users of k0sctl.yaml have: user, port and key of each host, a bastion, an agent's key."""
+
+    def settings(self, **hosts: Any) -> ExistingSettings:
+        made = parse({"hosts": {**HOSTS, **hosts}}, "x").hosts
+        assert isinstance(made, ExistingSettings)
+        return made
+
+    def test_a_host_may_have_user_port_and_key_of_its_own(self) -> None:
+        own = {"address": "192.0.2.12", "port": 2222, "user": "first.last", "key": "/k"}
+        made = self.settings(addresses=["192.0.2.11", own], hostKeys=[f"192.0.2.11,[192.0.2.12]:2222 {KEY}"])
+        first, second = made.addresses
+        assert (first.user, first.key, first.at.port) == (None, None, 22)
+        assert (second.user, second.key, str(second.at)) == ("first.last", "/k", "192.0.2.12:2222")
+
+    def test_a_port_is_said_once(self) -> None:
+        text = refusal(addresses=[{"address": "192.0.2.11:22", "port": 2222}])
+        assert "has a port in address (192.0.2.11:22) and as port (2222): keep one" in text
+
+    def test_its_own_port_counts_for_its_key(self) -> None:
+        assert "hostKeys has no line for 192.0.2.11:2222" in refusal(
+            addresses=[{"address": "192.0.2.11", "port": 2222}]
+        )
+
+    def test_a_host_is_there_once_however_it_is_written(self) -> None:
+        both = ["192.0.2.11", {"address": "192.0.2.11", "port": 22}]
+        assert "192.0.2.11:22 is there twice" in refusal(addresses=both)
+
+    @pytest.mark.parametrize("key", ["keyPath", "hostKey", "adress"])
+    def test_an_unknown_key_of_a_host_is_named(self, key: str) -> None:
+        text = refusal(addresses=[{"address": "192.0.2.11", key: "x"}])
+        assert f"unknown key hosts.addresses.0.{key}." in text
+        assert "Keys here: address, key, port, user." in text
+
+    def test_somebody_must_be_able_to_log_in(self) -> None:
+        without = {k: v for k, v in HOSTS.items() if k != "key"}
+        with pytest.raises(SettingsError, match=r"key is missing, .*192\.0\.2\.11:22.*agent: true"):
+            parse({"hosts": without}, "x")
+        parse({"hosts": {**without, "agent": True}}, "x")
+        parse({"hosts": {**without, "addresses": [{"address": "192.0.2.11", "key": "/k"}]}}, "x")
+
+    def test_a_bastion_has_a_known_key(self) -> None:
+        assert self.settings(bastion=JUMP).bastion
+        assert "hosts.bastion: hostKeys has no line for bastion.example:22" in refusal(
+            bastion={**JUMP, "address": "bastion.example"}
+        )
+        assert "hosts.bastion.hostKeys: is missing" in refusal(bastion={"address": "bastion.example"})
+
+    def test_a_bastion_without_key_takes_the_hosts(self) -> None:
+        without = {k: v for k, v in HOSTS.items() if k != "key"}
+        with pytest.raises(SettingsError, match=r"the bastion bastion\.example:2200"):
+            parse({"hosts": {**without, "addresses": [{"address": "192.0.2.11", "key": "/k"}], "bastion": JUMP}}, "x")
+
+    def test_every_key_that_is_named_is_looked_at(self, key: Path) -> None:
+        hosts = {**HOSTS, "key": str(key), "bastion": {**JUMP, "key": "/no/such"}}
+        found = existing.problems(parse({"hosts": hosts}, "x"), MACHINE, True)
+        assert any(text.startswith("hosts.bastion.key: /no/such can't be read") for text in found)
+
+    def test_without_an_agent_its_key_is_not_promised(self, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+        hosts = {**HOSTS, "key": str(key), "agent": True}
+        assert "SSH_AUTH_SOCK is not set" in "; ".join(existing.problems(parse({"hosts": hosts}, "x"), MACHINE, True))
+        monkeypatch.setenv("SSH_AUTH_SOCK", "/no/such")
+        assert "the agent at SSH_AUTH_SOCK has no key" in "; ".join(
+            existing.problems(parse({"hosts": hosts}, "x"), MACHINE, True)
+        )

@@ -23,7 +23,7 @@ TARGET = "10.87.3.11:22"
 
 
 def words(through: str) -> list[str]:
-    return forward.command(forward.Way(through, TARGET, 20001))
+    return forward.command(Path("/run"), forward.Way(through, TARGET, 20001))
 
 
 class TestCommand:

@@ -182,7 +182,7 @@ class TestOverrides:
             "controllerRunsWorkloads: true\n"
         )
         hosts = load(stacks, "mine", "", {"hosts": {"addresses": ["b", 12]}, "workers": "1"}).hosts.model_dump()
-        assert hosts["addresses"] == ("b", "12")
+        assert [host["address"] for host in hosts["addresses"]] == ["b", "12"]
 
     @pytest.mark.parametrize("text", ["[pods-8", "a: b: c", "\t- x", "*x", "[a, *x]"])
     def test_a_list_that_is_no_yaml_is_refused_by_its_key_with_the_command(self, stacks: Path, text: str) -> None:

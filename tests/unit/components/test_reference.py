@@ -26,4 +26,4 @@ def test_a_key_says_its_range_its_words_and_its_default() -> None:
     page = reference.page()
     assert "| `workers` | 0 to 100 | `2` |" in page
     assert "| `accelerator` | `kvm`, `tcg` | `kvm` |" in page
-    assert "| `addresses` | a list, each text | must be given |" in page
+    assert "| `addresses` | a list, each a mapping of `address`, `port`, `user`, `key` | must be given |" in page
