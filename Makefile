@@ -76,7 +76,7 @@ check: ## format, lint, types, shell, unit and graph tests
 
 conformance: ## the command plugin against what pulumi-command promises
 	@$(SETUP) setup --group tests
-	@$(RUN) sh -c 'LITELAB_SSHD=$${LITELAB_SSHD:-$$(command -v sshd || echo "$(CURDIR)/tests/conformance/sshd-of-root-image.sh")} pytest tests/conformance'
+	@$(RUN) pytest tests/conformance
 
 contract: ## what every kind of hosts promises, on real hosts of nspawn and existing; needs root
 	@$(SETUP) setup --group tests

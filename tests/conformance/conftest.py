@@ -1,13 +1,11 @@
-"""Stacks and an ssh server for the conformance tests."""
+"""Stacks for the conformance tests."""
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conformance import sshd
 from tests.conformance.stack import Sleeper, Stack
 
 HERE = Path(__file__).parent
@@ -54,16 +52,3 @@ def stack(tmp_path: Path, template: Path, programs: str) -> Stack:
 def sleeper(tmp_path: Path) -> Sleeper:
     """Return a command that sleeps."""
     return Sleeper(tmp_path)
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sshd.Sshd]:
-    """Run an ssh server for the session."""
-    program = sshd.binary()
-    if program is None:
-        pytest.skip("no sshd on this machine")
-    running = sshd.start(tmp_path_factory.mktemp("sshd"), program)
-    if running is None:
-        pytest.skip("sshd does not start on this machine")
-    yield running
-    running.stop()

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from tests.conformance import sshd
 from tests.conformance.stack import Sleeper, Stack, alive, children, copy, local, remote, wait_for
 
 # The time a stopped command may take to be gone: TERM, grace, KILL, and slack
@@ -280,227 +279,20 @@ class TestInterrupt:
         assert time.monotonic() - started < prompt_s
 
 
-class TestRemoteCommand:
-    """A remote.Command on a server of our own."""
+class TestRemote:
+    """Commands and copies on other machines are refused by name: hosts are reached by ``ssh`` in a local command."""
 
-    def test_create_update_delete(self, stack: Stack, server: sshd.Sshd, tmp_path: Path) -> None:
-        """The verbs work as they do locally."""
-        log = tmp_path / "log"
-        scripts: dict[str, Any] = {
-            "connection": server.connection(),
-            "create": "cat; echo warn >&2",
-            "update": 'echo "after <$PULUMI_COMMAND_STDOUT>"',
-            "delete": f'echo "$PULUMI_COMMAND_STDOUT" > {log}',
-            "environment": {"ACCEPTED": "1"},
-        }
-        stack.up(remote("a", stdin="in\n", **scripts))
-        assert stack.printed("a") == "in"
-        assert stack.resource("a")["outputs"]["stderr"] == "warn"
-        assert server.private_key.splitlines()[1] not in stack.state()
-        stack.up(remote("a", stdin="new", **scripts))
-        assert stack.printed("a") == "after <in>"
-        stack.destroy()
-        assert log.read_text() == "after <in>\n"
+    CONNECTION = {"host": "127.0.0.1", "user": "nobody", "private_key": "x"}  # noqa: RUF012
 
-    def test_failures_say_why(self, stack: Stack, server: sshd.Sshd) -> None:
-        """Exit code, refused variable and closed port are named."""
-        to = server.connection()
-        closed = server.connection(port=1, dial_error_limit=1)
-        done = stack.try_up(
-            remote("exit", connection=to, create="echo why >&2; exit 4", logging="none"),
-            remote("env", connection=to, create="true", environment={"REFUSED": "1"}),
-            remote("port", connection=closed, create="true"),
+    @pytest.mark.parametrize("kind", ["Command", "CopyToRemote"])
+    def test_is_refused_in_the_preview(self, stack: Stack, tmp_path: Path, kind: str) -> None:
+        """With the one sentence that says what to do."""
+        wanted = (
+            remote("a", connection=self.CONNECTION, create="true")
+            if kind == "Command"
+            else copy("a", connection=self.CONNECTION, source={"$text": "x"}, remote_path=str(tmp_path / "x"))
         )
+        done = stack.preview(wanted)
         assert done.returncode != 0
-        stack_output = done.stdout
-        assert "refused" in stack_output
-        exit_only = stack.try_up(remote("exit", connection=to, create="echo why >&2; exit 4", logging="none"))
-        assert "exit status 4" in exit_only.stdout
-        assert "why" in exit_only.stdout
-
-    def test_long_line_and_proxy(self, stack: Stack, server: sshd.Sshd) -> None:
-        """1 MB in one line comes through, and through a proxy too."""
-        proxy = {k: v for k, v in server.connection().items() if k != "proxy"}
-        stack.up(
-            remote(
-                "a",
-                connection=server.connection(proxy=proxy),
-                create="head -c 1000000 /dev/zero | tr '\\0' x",
-            )
-        )
-        assert len(stack.printed("a")) == 1_000_000
-
-    def test_encrypted_key(self, stack: Stack, server: sshd.Sshd, tmp_path: Path) -> None:
-        """A key with a password is opened; without it the error says so."""
-        file = tmp_path / "key"
-        file.write_text(server.private_key)
-        file.chmod(0o600)
-        subprocess.run(
-            ["ssh-keygen", "-q", "-p", "-P", "", "-N", "open", "-f", str(file)],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-        to = server.connection(private_key=file.read_text(), private_key_password="open")
-        stack.up(remote("a", connection=to, create="echo ok"))
-        assert stack.printed("a") == "ok"
-
-    def test_agent(self, stack: Stack, server: sshd.Sshd, tmp_path: Path) -> None:
-        """A key that only an agent has is enough."""
-        socket = tmp_path / "agent"
-        with subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL) as agent:
-            assert wait_for(socket.exists, 5)
-            subprocess.run(
-                ["ssh-add", "-q", "-"],
-                input=server.private_key,
-                text=True,
-                check=True,
-                env=os.environ | {"SSH_AUTH_SOCK": str(socket)},
-            )
-            to = server.connection(agent_socket_path=str(socket))
-            del to["private_key"]
-            stack.up(remote("a", connection=to, create="echo ok"))
-            agent.terminate()
-        assert stack.printed("a") == "ok"
-
-    def test_timeout_bounds_the_dial(self, stack: Stack, server: sshd.Sshd) -> None:
-        """A host that never answers is given up when the time is over."""
-        prompt_s = promptly_s(stack)
-        started = time.monotonic()
-        done = stack.try_up(
-            remote(
-                "a",
-                connection=server.connection(port=1, dial_error_limit=-1),
-                create="true",
-                opts={"custom_timeouts": {"create": "1500ms"}},
-            )
-        )
-        assert done.returncode != 0
-        assert "refused" in done.stdout
-        assert 1.5 <= time.monotonic() - started < 1.5 + prompt_s
-
-    def test_wrong_host_key_is_refused(self, stack: Stack, server: sshd.Sshd, tmp_path: Path) -> None:
-        """Another host's key ends the attempt at once."""
-        _, other = sshd.make_key(tmp_path / "other")
-        done = stack.try_up(
-            remote(
-                "a",
-                connection=server.connection(host_key=other),
-                create=f"touch {tmp_path}/ran",
-            )
-        )
-        assert done.returncode != 0
-        assert "host key" in done.stdout
-        assert not (tmp_path / "ran").exists()
-
-    def test_missing_host_key_is_refused_in_the_preview(self, stack: Stack) -> None:
-        """Ours alone: the vendor's plugin trusts any host then."""
-        done = stack.preview(remote("a", connection={"host": "127.0.0.1"}, create="true"))
-        assert done.returncode != 0
-        assert "host_key" in done.stdout
-
-    @pytest.mark.slow
-    @pytest.mark.parametrize("deaf", [False, True])
-    def test_timeout_ends_the_remote_process(
-        self, stack: Stack, server: sshd.Sshd, sleeper: Sleeper, deaf: bool
-    ) -> None:
-        """The limit holds on the other side as well."""
-        done = stack.try_up(
-            remote(
-                "a",
-                connection=server.connection(),
-                create=sleeper.deaf_script if deaf else sleeper.script,
-                opts={"custom_timeouts": {"create": "1500ms"}},
-            )
-        )
-        assert done.returncode != 0
-        assert "timeout of 1.5s" in done.stdout
-        assert sleeper.gone_in(GONE_S)
-
-    @pytest.mark.slow
-    @pytest.mark.parametrize("signals", [(signal.SIGINT, signal.SIGINT), (signal.SIGKILL,)])
-    def test_interrupt_ends_the_remote_process(
-        self,
-        stack: Stack,
-        server: sshd.Sshd,
-        sleeper: Sleeper,
-        signals: tuple[signal.Signals, ...],
-    ) -> None:
-        """Neither an interrupt nor a killed engine leaves it running."""
-        prompt_s = promptly_s(stack)
-        pulumi = stack.start_up(remote("a", connection=server.connection(), create=sleeper.script))
-        sleeper.pids()
-        took = TestInterrupt().stop(pulumi, *signals)
-        assert sleeper.gone_in(GONE_S)
-        assert took < prompt_s
-
-    @pytest.mark.slow
-    def test_background_child_does_not_hold_the_command(self, stack: Stack, server: sshd.Sshd, tmp_path: Path) -> None:
-        """A remote daemon that holds the output delays the command a little only."""
-        pid_file = tmp_path / "pid"
-        started = time.monotonic()
-        stack.up(
-            remote(
-                "a",
-                connection=server.connection(),
-                create=f"sleep 60 & echo $! > {pid_file}; echo done",
-            )
-        )
-        took = time.monotonic() - started
-        subprocess.run(["kill", pid_file.read_text().strip()], check=False)
-        assert stack.printed("a") == "done"
-        assert took < 10
-
-
-class TestCopyToRemote:
-    """A remote.CopyToRemote to a server of our own."""
-
-    def test_file_folder_and_text(self, stack: Stack, server: sshd.Sshd, tmp_path: Path) -> None:
-        """All sources arrive, missing folders are made, changes are copied."""
-        source = tmp_path / "source"
-        (source / "deep").mkdir(parents=True)
-        (source / "top").write_text("top")
-        (source / "deep" / "low").write_bytes(bytes(range(256)) * 1000)
-        target = tmp_path / "target"
-        existing = tmp_path / "existing"
-        existing.mkdir()
-        to = server.connection()
-
-        def resources() -> list[dict[str, Any]]:
-            return [
-                copy(
-                    "file",
-                    connection=to,
-                    source={"$file": str(source / "top")},
-                    remote_path=f"{target}/a/file",
-                ),
-                copy(
-                    "into",
-                    connection=to,
-                    source={"$file": str(source / "top")},
-                    remote_path=str(existing),
-                ),
-                copy(
-                    "folder",
-                    connection=to,
-                    source={"$archive": str(source)},
-                    remote_path=f"{target}/folder",
-                ),
-                copy(
-                    "text",
-                    connection=to,
-                    source={"$text": "hello\n"},
-                    remote_path=f"{target}/text",
-                ),
-            ]
-
-        stack.up(*resources())
-        assert (target / "a" / "file").read_text() == "top"
-        assert (existing / "top").read_text() == "top"
-        assert (target / "folder" / "top").read_text() == "top"
-        low = (target / "folder" / "deep" / "low").read_bytes()
-        assert low == (source / "deep" / "low").read_bytes()
-        assert (target / "text").read_text() == "hello\n"
-
-        (source / "top").write_text("changed")
-        stack.up(*resources())
-        assert (target / "a" / "file").read_text() == "changed"
+        assert f"remote.{kind} is not served" in done.stdout
+        assert "let a local.Command run ssh" in done.stdout

@@ -15,9 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.conformance.sshd import make_key
 from tests.lab.lab import PROJECT
 from tests.libvirt.daemon import Daemon, clear
+from tests.libvirt.keys import make_key
 
 PREFIX = "lvo-"
 """Of the operator's network namespaces, before the id of the process that made it."""
@@ -118,7 +118,7 @@ class Remote:
             f"ListenAddress {MACHINE}\nHostKey {self.folder}/host\nAuthorizedKeysFile {self.folder}/authorized_keys\n"
             f"PidFile {self.folder}/sshd.pid\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\nStrictModes no\n"
         )
-        program = PROJECT / "tests/conformance/sshd-of-root-image.sh"
+        program = PROJECT / "tests/libvirt/sshd-of-root-image.sh"
         with (self.folder / "sshd.log").open("ab") as log:
             self._server = subprocess.Popen(
                 [*self.daemon.inside, str(program), "-D", "-e", "-f", str(config)], stdout=log, stderr=log, stdin=subprocess.DEVNULL,

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.sshd import make_key
 from tests.lab.lab import PROJECT
 from tests.libvirt.guests import NOTHING, STEP_S, UP_S, Guests, left_in
+from tests.libvirt.keys import make_key
 from tests.libvirt.remote import MACHINE, Remote
 from tools.setup import kvm
 

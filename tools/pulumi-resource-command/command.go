@@ -9,7 +9,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/property"
 )
 
-// command is what local.Command and remote.Command take.
+// command is what local.Command takes.
 type command struct {
 	create, update, delete *string
 
@@ -18,18 +18,16 @@ type command struct {
 	environment map[string]string
 	previousEnv bool
 
-	interpreter []string   // local
-	dir         string     // local
-	connection  connection // remote
+	interpreter []string
+	dir         string
 }
 
 // runner runs one script; verb is for messages.
 type runner func(ctx context.Context, verb, script string, c command, previous outputs) (outputs, error)
 
-// commandKind is local.Command or remote.Command.
+// commandKind is local.Command.
 type commandKind struct {
 	runner runner
-	local  bool
 }
 
 func (k commandKind) decode(inputs property.Map) (command, decoder) {
@@ -46,13 +44,9 @@ func (k commandKind) decode(inputs property.Map) (command, decoder) {
 	if !slices.Contains(loggingModes, c.logging) {
 		d.fail("logging", "must be one of %s; got %q", strings.Join(loggingModes[1:], ", "), c.logging)
 	}
-	if k.local {
-		c.interpreter = d.texts("interpreter")
-		c.dir = d.text("dir")
-		refuseAssets(d)
-	} else {
-		c.connection = decodeConnection(d)
-	}
+	c.interpreter = d.texts("interpreter")
+	c.dir = d.text("dir")
+	refuseAssets(d)
 	return c, d
 }
 

@@ -25,9 +25,10 @@ type kind interface {
 }
 
 var kinds = map[string]kind{
-	"command:local:Command":       commandKind{runner: localRunner, local: true},
-	"command:remote:Command":      commandKind{runner: remoteRunner},
-	"command:remote:CopyToRemote": copyKind{},
+	"command:local:Command":       commandKind{runner: localRunner},
+	"command:remote:Command":      remoteKind{"remote.Command"},
+	"command:remote:CopyToRemote": remoteKind{"remote.CopyToRemote"},
+	"command:remote:CopyFile":     remoteKind{"remote.CopyFile"},
 }
 
 func kindOf(urn resource.URN) (kind, error) {

@@ -2,65 +2,38 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
+
+	p "github.com/pulumi/pulumi-go-provider"
+	"github.com/pulumi/pulumi/sdk/v3/go/property"
 )
 
-// remoteRunner runs a script on a remote host, in the login shell of the user.
-func remoteRunner(
-	ctx context.Context, verb, script string, c command, previous outputs,
-) (outputs, error) {
-	client, err := c.connection.dial(ctx)
-	if err != nil {
-		return outputs{}, err
-	}
-	defer client.Close()
-	done := make(chan struct{})
-	defer close(done)
-	go keepalive(client, done)
+// remoteKind refuses remote.Command and remote.CopyToRemote by name. A stack
+// that still has one whose end does nothing can be rid of it.
+type remoteKind struct{ name string }
 
-	s, err := openSession(client)
-	if err != nil {
-		return outputs{}, err
-	}
-	defer s.channel.Close()
-	if err := setVariables(ctx, s, c, previous); err != nil {
-		return outputs{}, err
-	}
-	shown := newLogs(ctx, c.logging)
-	defer shown.close()
-	var printed capture
-	held, err := s.run(ctx, script, c.stdin,
-		printed.stdoutTo(shown.stdout), printed.stderrTo(shown.stderr),
-		func() { endRemote(client, s) })
-	if err != nil {
-		return outputs{}, failure(verb, err, &printed)
-	}
-	if held {
-		warnHeld(ctx)
-	}
-	return printed.outputs(), nil
+func (k remoteKind) refusal() string {
+	return fmt.Sprintf("%s is not served: this provider of pulumi-command runs commands on the engine's own "+
+		"machine alone, so let a local.Command run ssh", k.name)
 }
 
-func setVariables(ctx context.Context, s *session, c command, previous outputs) error {
-	var refused []string
-	for name, value := range previousOutput(ctx, c, previous) {
-		if !s.setenv(name, value) {
-			refused = append(refused, name)
-		}
-	}
-	if len(refused) > 0 {
-		warnf(ctx, "the server does not accept %s (AcceptEnv): the command runs without; "+
-			"add_previous_output_in_env=False ends this warning", strings.Join(refused, ", "))
-	}
-	for name, value := range c.environment {
-		if !s.setenv(name, value) {
-			return fmt.Errorf("setting %s: %w", name, errAcceptEnv)
-		}
-	}
-	return nil
+func (k remoteKind) check(property.Map) []p.CheckFailure {
+	return []p.CheckFailure{{Property: "connection", Reason: k.refusal()}}
 }
 
-var errAcceptEnv = errors.New("the server refused the variable: allow it with AcceptEnv in its " +
-	"configuration, or write the variable in front of the command: NAME=value command")
+func (remoteKind) computed() []string { return nil }
+
+func (k remoteKind) create(context.Context, property.Map) (property.Map, error) {
+	return property.Map{}, fmt.Errorf("%s", k.refusal())
+}
+
+func (k remoteKind) update(context.Context, property.Map, property.Map) (property.Map, error) {
+	return property.Map{}, fmt.Errorf("%s", k.refusal())
+}
+
+func (k remoteKind) delete(_ context.Context, state property.Map) error {
+	if state.Get("delete").IsNull() {
+		return nil
+	}
+	return fmt.Errorf("%s. Destroy the stack with the version that made it", k.refusal())
+}

@@ -12,7 +12,7 @@ func invoke(ctx context.Context, r p.InvokeRequest) (p.InvokeResponse, error) {
 	if r.Token != "command:local:run" {
 		return p.InvokeResponse{}, fmt.Errorf("%s is not supported by this provider of pulumi-command", r.Token)
 	}
-	k := commandKind{runner: localRunner, local: true}
+	k := commandKind{runner: localRunner}
 	c, d := k.decode(r.Args)
 	script := d.optionalText("command")
 	if script == nil {
