@@ -16,7 +16,7 @@ import pytest
 from tests.contract.cases import inventory
 from tests.contract.conftest import USER
 from tests.contract.hostsonly import HostsStack
-from tests.lab.lab import PROJECT, LabStack
+from tests.lab.lab import PROJECT, LabStack, environment
 
 pytestmark = [
     pytest.mark.lab,
@@ -81,7 +81,7 @@ def lab(ground: HostsStack, agent: str) -> Iterator[LabStack]:
         "workloads[0]": "pods-8",
         "repeats": "1",
     }
-    with LabStack("test-bastion", settings, {"SSH_AUTH_SOCK": agent}).standing() as stack:
+    with LabStack("test-bastion", settings, {**environment(), "SSH_AUTH_SOCK": agent}).standing() as stack:
         yield stack
 
 
