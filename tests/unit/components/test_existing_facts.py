@@ -122,7 +122,7 @@ class TestRecord:
         [
             ("me@jump: Permission denied (publickey).\r\nConnection closed by UNKNOWN port 65535", "the bastion jump:22: refuses the user me"),
             ("Host key verification failed.\nConnection closed by UNKNOWN port 65535", "hosts.bastion.hostKeys"),
-            ("channel 0: open failed: administratively prohibited: open failed\nstdio forwarding failed", "AllowTcpForwarding"),
+            ("channel 0: open failed: administratively prohibited: open failed\nstdio forwarding failed", "the bastion jump:22 lets nobody through"),
             ("channel 0: open failed: connect failed: Connection refused\nstdio forwarding failed", "the bastion jump:22 does not reach it"),
             ("op@h: Permission denied (publickey).", "it refuses the user op"),
         ],

@@ -63,7 +63,7 @@ class TestWhy:
     @pytest.mark.parametrize(
         ("said", "expected"),
         [
-            ("@@@\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.", "shows another ssh host key than the one"),
+            ("@@@\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.", "shows another ssh host key than the one that is known of it, and nothing was sent to it"),
             ("No ED25519 host key is known for big.example and you have requested strict checking.\nHost key verification failed.", "ssh host key is not known here"),
             ("me@big.example: Permission denied (publickey).", "lets nobody in with the keys that ssh has here"),
             ("ssh: connect to host big.example port 22: Connection refused", "is not reached by ssh (ssh: connect to host big.example port 22"),

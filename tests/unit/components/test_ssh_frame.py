@@ -95,7 +95,7 @@ class TestAnswer:
             done = ask("echo K10token", LOGIN_SHELL=str(shell), CODE=code)
             assert done.returncode != 0
             assert done.stdout == ""
-            assert "its login printed: This account is currently not available." in done.stderr
+            assert "it ran nothing, and its login printed: This account is currently not available." in done.stderr
 
     def test_an_answer_that_breaks_off_is_an_error(self, ask: Ask) -> None:
         done = ask("echo half; kill -9 $PPID; kill -9 $$")
