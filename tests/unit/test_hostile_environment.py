@@ -127,10 +127,10 @@ def test_a_program_gets_nothing_of_it(hostile: Hostile, group: str) -> None:
 def test_make_takes_every_setting_from_its_command_line_alone() -> None:
     text = (PROJECT / "Makefile").read_text()
     listed = set(text.partition("$(foreach name,")[2].partition(",")[0].split())
-    own = {"SETUP", "RUN", "CURDIR"}
+    own = {"SETUP", "RUN"}
     used = set(re.findall(r"\$\((?:if |or |value |origin )?([A-Z][A-Z_]*)\b", text))
     assert used == listed | own
-    assert {name for name in own if f"override {name} :=" in text} == own - {"CURDIR"}
+    assert {name for name in own if f"override {name} :=" in text} == own
 
 
 def test_doctor_finds_the_same(hostile: Hostile) -> None:
