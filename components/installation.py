@@ -6,6 +6,8 @@ step           script, where               what it does
 artifacts      fetch.py, operator          programs and images, whole and checked, into the cache
 validate       validate.py, operator       every host's facts; what can't become a cluster is refused
 stage-HOST     stage.sh, operator          files and scripts to the host; ``prepare.sh`` there makes it ready
+supply         supply.sh, operator         what was corrected of files and images since then to the first controller, if it
+                                           does not run yet
 init           init.sh, first controller   configures and starts it, until its API is ready
 join-HOST      join.sh, operator           a token for this host alone from ``token.sh`` on the first controller,
                                            handed to ``node.sh`` on the host, then invalidated
@@ -151,6 +153,7 @@ class InstalledCluster(pulumi.ComponentResource):
         fetched = self._artifacts(wanted)
         validated = self._validate()
         staged = self._staged({h.name: self._stage(h, fetched, validated) for h in hosts})
+        supplied = self._supply(first, fetched, staged[first.name])
         begun = remote_step(
             "init",
             first,
@@ -158,7 +161,7 @@ class InstalledCluster(pulumi.ComponentResource):
             "init.sh",
             stdin=self._input(first),
             triggers=self._of_cluster,
-            opts=self._after(staged[first.name]),
+            opts=self._after(supplied),
         )
         before: list[pulumi.Resource] = [begun]
         for host in self._controllers[1:]:
@@ -191,8 +194,7 @@ class InstalledCluster(pulumi.ComponentResource):
                 "FIRST": first.name,
             },
             stdin=self._input(None),
-            # What hosts are to have: version, programs, images.
-            triggers=[fetched.stdout.apply(lambda text: json.loads(text)["list"])],
+            triggers=[_list_of(fetched)],
             opts=self._after(*joined),
         )
         verified = self.ready = remote_step(
@@ -266,6 +268,18 @@ class InstalledCluster(pulumi.ComponentResource):
             opts=self._after(*before, host=host),
         )
 
+    def _supply(self, first: Host, fetched: local.Command, *before: pulumi.Resource) -> local.Command:
+        """A corrected artifact reaches the first controller before it starts; further hosts get theirs as they join."""
+        return local_step(
+            "supply",
+            self._scripts,
+            "supply.sh",
+            arguments=[first.name],
+            environment={"PREPARE_S": str(self._traits.prepare_s), "RUNS_PODS": self._runs_pods(first)},
+            triggers=[first.identity, *self._of_cluster, _list_of(fetched)],
+            opts=self._after(*before),
+        )
+
     def _runs_pods(self, host: Host) -> str:
         """Whether a host needs images."""
         return str(host.name in self.nodes).lower()
@@ -276,7 +290,12 @@ class InstalledCluster(pulumi.ComponentResource):
             self._scripts,
             "join.sh",
             arguments=[host.name],
-            environment={"FIRST": self._controllers[0].name, "ROLE": host.role, "RUNS_PODS": self._runs_pods(host)},
+            environment={
+                "FIRST": self._controllers[0].name,
+                "ROLE": host.role,
+                "RUNS_PODS": self._runs_pods(host),
+                "PREPARE_S": str(self._traits.prepare_s),
+            },
             stdin=self._input(host),
             triggers=[host.identity, *self._of_cluster],
             secret=True,
@@ -306,3 +325,8 @@ class InstalledCluster(pulumi.ComponentResource):
         text = pulumi.Output.concat(text, "ADDRESS=", host.address, "\n")
         # join.sh puts the mark itself, before the token.
         return pulumi.Output.concat(text, "---\n") if host is self._controllers[0] else text
+
+
+def _list_of(fetched: local.Command) -> pulumi.Output[str]:
+    """Digest of what hosts are to have: version, programs, images."""
+    return fetched.stdout.apply(lambda text: str(json.loads(text)["list"]))

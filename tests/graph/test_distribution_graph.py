@@ -126,7 +126,7 @@ class TestChanges:
         before, after = lab(settings), lab(settings, identities={"host-1": "another-machine"})
         again = {n for n in changed(before, after) if not n.startswith("workload-")}
         joined = {f"{step}-host-{number}" for step in ("stage", "join") for number in (2, 3)}
-        assert again == {"validate", "stage-host-1", "init", "verify", *joined}
+        assert again == {"validate", "stage-host-1", "supply", "init", "verify", *joined}
 
     def test_another_number_of_controllers_is_another_cluster(self, lab: Declare, distribution: str) -> None:
         if distribution == "microshift":
@@ -159,7 +159,7 @@ class TestChanges:
         # MicroK8s's is a channel's newest unless it is named.
         newer = newer if newer != version else f"{version}.9"
         after = lab({**settings, "version": newer})
-        assert changed(before, after) == {"artifacts", "upgrade", "access", "workload-pods-8"}
+        assert changed(before, after) == {"artifacts", "supply", "upgrade", "access", "workload-pods-8"}
         assert before.commands["upgrade"].plain["triggers"] != after.commands["upgrade"].plain["triggers"]
 
 
@@ -183,8 +183,11 @@ class TestArtifacts:
             request = json.loads(declared.commands["artifacts"].plain["stdin"])
             entry = next(f for f in request["files"] if f["name"] == name)
             assert (entry["source"], entry["proof"]) == ("file", "local")
-            seen.append(declared.commands["upgrade"].plain["triggers"])
-        assert seen[0] != seen[1]
+            # To the first controller before it starts, to hosts of a cluster as an upgrade.
+            assert "supply" in declared.directly_after("init")
+            seen.append([declared.commands[step].plain["triggers"] for step in ("supply", "upgrade")])
+        assert seen[0][0] != seen[1][0]
+        assert seen[0][1] != seen[1][1]
 
     def test_a_file_that_is_not_there_is_refused_before_anything_is_declared(
         self, lab: Declare, distribution: str, name: str

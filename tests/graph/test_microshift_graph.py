@@ -69,7 +69,7 @@ class TestTopology:
             for more in ({}, {"host-1": "another-machine"})
         )
         changed = {n for n in before.commands if before.commands[n].inputs != after.commands[n].inputs}
-        assert changed == {"validate", "stage-host-1", "init", "verify"}
+        assert changed == {"validate", "stage-host-1", "supply", "init", "verify"}
 
     def test_a_fleets_load_is_spread_over_its_contexts_and_no_other_labs(self, lab: Declare) -> None:
         printed = dict.fromkeys(("verify", "join-host-2", "join-host-3"), one("a"))
@@ -95,7 +95,8 @@ class TestSubscription:
 
     def test_it_is_taken_after_staging_and_before_anything_is_installed(self, graph: Graph) -> None:
         assert "stage-host-1" in graph.after("subscribe-host-1")
-        assert "subscribe-host-1" in graph.directly_after("init")
+        assert "subscribe-host-1" in graph.directly_after("supply")
+        assert "supply" in graph.directly_after("init")
 
     def test_it_is_given_back_even_when_its_host_goes(self, graph: Graph) -> None:
         """``deleted_with`` would skip it, and Red Hat would go on counting the host."""

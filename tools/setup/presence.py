@@ -25,6 +25,8 @@ from tools.setup.places import OWN, PROJECT
 STATES = ("running", "off", "gone", "changed", "unreachable")
 LOOK_S = 60
 START_S = 1200
+SETTLE_S = 30
+"""How long a host that does not answer may take to be up or off."""
 READY_S = 300
 """How long a cluster may take to come back once its hosts run."""
 
@@ -274,6 +276,11 @@ def bring_back(presence: Presence) -> Replacement:
         SetupError: hosts that can't be started or replaced by themselves, or nobody agreed to lose what was on them.
     """
     stack, seen = presence.stack, presence.look()
+    deadline = time.monotonic() + SETTLE_S
+    while any(one.state == "unreachable" for one in seen) and time.monotonic() < deadline:
+        # It may be shutting down, or starting.
+        time.sleep(2)
+        seen = presence.look()
     missing = [one for one in seen if one.state != "running"]
     if not missing:
         return Replacement()

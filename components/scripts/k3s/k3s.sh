@@ -86,10 +86,15 @@ install_unit() {
 
 # start UNIT SECONDS: K3s's unit has no limit of its own: with a wrong token it tries for ever, and where it ends it is restarted.
 start() {
-  local limit=$(($2 * PATIENCE)) deadline last
+  local limit=$(($2 * PATIENCE)) deadline last looked=-1
   deadline=$((SECONDS + limit))
   timeout -k 5 "$limit" systemctl restart "$1" 2>/dev/null && return 0
+  watch_unit
   until systemctl -q is-active "$1"; do
+    if [ "$looked" -ne "$SECONDS" ]; then
+      looked=$SECONDS
+      ! is_hopeless "$1" || limit="$((SECONDS - deadline + limit))" deadline=0
+    fi
     if [ "$SECONDS" -ge "$deadline" ]; then
       last=$(journal "$1")
       systemctl stop --no-block "$1" || true

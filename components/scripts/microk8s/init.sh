@@ -14,6 +14,7 @@ create() {
   if [ "$ADDONS" = minimal ] && ! grep -qE -- '^--authorization-mode=.*RBAC' "$DATA/args/kube-apiserver"; then
     die "MicroK8s was installed without RBAC, though addons is minimal: another launch configuration came first. Remove /etc/microk8s.yaml and /root/snap/microk8s/common/.microk8s.yaml on the host, and 'pulumi up --replace' its stage step."
   fi
+  mark_running
   step_done init
 }
 

@@ -168,11 +168,16 @@ install_fresh() {
   install_wanted
 }
 
-# wait_ready: the node's own MicroK8s, whose own wait has no end by default.
+# install_again: the snap without anything that an earlier try left.
+install_again() {
+  rm -f /var/lib/litelab/microk8s.joined
+  snap_do "remove a MicroK8s that never became part of the cluster" 300 remove --purge microk8s
+  install_fresh
+  "${BASH_SOURCE%/*}/mirrors.sh"
+}
+
+# wait_ready: the node's own MicroK8s, whose own wait has no end by default, and goes on when the unit dies in a loop.
 wait_ready() {
-  local last
-  last=$(timeout -k 5 330 "$MICROK8S" status --wait-ready --timeout 300 2>&1) ||
-    die "waited 300 s for MicroK8s to be ready ('microk8s status --wait-ready'). Last state: $(one_line "$last") Nodes: $(one_line "$(kubectl get nodes --no-headers 2>&1)") $UNIT is $(systemctl is-active "$UNIT"), and its journal ends:
-$(journal "$UNIT")
-'microk8s inspect' on the host collects more; without a way out, images must be staged (images:). Run the same command again to go on."
+  wait_for "MicroK8s to be ready ('microk8s status --wait-ready'; without a way out, images must be staged: images:)" 300 "$UNIT" \
+    timeout -k 5 30 "$MICROK8S" status --wait-ready --timeout 20
 }

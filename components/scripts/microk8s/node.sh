@@ -18,14 +18,6 @@ state() {
   fi
 }
 
-# A join that broke off leaves neither a node of its own nor one of the cluster: the snap begins anew.
-begin_anew() {
-  rm -f "$JOINED"
-  snap_do "remove a MicroK8s whose join broke off" 300 remove --purge microk8s
-  install_fresh
-  "${BASH_SOURCE%/*}/mirrors.sh"
-}
-
 join() {
   local first=${CONTROLLER_ADDRESSES%%,*} token=$1 last code=0
   local words=("$first:$AGENT_PORT/$token")
@@ -54,7 +46,8 @@ create() {
   now=$(state)
   now=${now%% *}
   if [ "$now" != joined ]; then
-    [ "$now" != half ] || begin_anew
+    # It is neither a node of its own nor one of the cluster.
+    [ "$now" != half ] || install_again
     wait_ready
     [ "$token" != none ] || die "the first controller made no token, for it took this host for joined. Run the same command again."
     use_address
@@ -64,6 +57,7 @@ create() {
     use_address
   fi
   wait_for "the node to be Ready" 240 "$UNIT" node_ready
+  mark_running
   step_done node
 }
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # prepare.sh, on a host: MicroK8s' snap, from the store or from staged files, with the lab's launch configuration and images; its
-# refreshes are held. It starts as a cluster of one node. A snap that is there is left as it is: only an upgrade changes it.
+# refreshes are held. It starts as a cluster of one node. A snap that is part of a cluster is left as it is: only an upgrade changes it.
 # Input: ADDONS, RISK.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../shared/step.sh
@@ -17,6 +17,13 @@ need_snapd() {
 read_input
 need_snapd
 prepare_os
-has_snap microk8s || install_fresh
+if ! has_snap microk8s; then
+  cp "$BASE/list" "$BASE/put"
+  install_fresh
+elif [ -e "$BASE/put" ] && ! cmp -s "$BASE/list" "$BASE/put" && [ ! -e "$RUNNING" ]; then
+  # Corrected since; what it replaces may be broken.
+  cp "$BASE/list" "$BASE/put"
+  install_again
+fi
 "${BASH_SOURCE%/*}/mirrors.sh"
 step_done prepare

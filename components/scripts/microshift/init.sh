@@ -10,6 +10,7 @@ create() {
   read_input
   [ -n "$(installed_version)" ] || install_wanted
   up
+  mark_running
   step_done init
 }
 

@@ -44,6 +44,7 @@ create() {
     nodes_ready "$UNIT"
     dns_ready
   fi
+  mark_running
   step_done node
   if [ "$TOPOLOGY" = fleet ]; then cat "$KUBEADMIN/$ADDRESS/kubeconfig"; fi
 }

@@ -10,6 +10,14 @@ set -euo pipefail
 read_input
 prepare_os
 # An installed one is the upgrade's business.
-if [ "$FLAVOUR" = community ] && [ -z "$(installed_version)" ]; then install_wanted; fi
+if [ "$FLAVOUR" = community ]; then
+  # Packages that were corrected since replace those that never ran in a cluster.
+  if [ -e "$BASE/put" ] && ! cmp -s "$BASE/list" "$BASE/put" && [ ! -e "$RUNNING" ]; then
+    systemctl stop "$UNIT" crio 2>/dev/null || true
+    forget_brought
+  fi
+  cp "$BASE/list" "$BASE/put"
+  [ -n "$(installed_version)" ] || install_wanted
+fi
 printf '%s\n' "$TOPOLOGY" >/var/lib/litelab/microshift.topology
 step_done prepare

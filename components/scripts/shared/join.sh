@@ -11,11 +11,11 @@ create() {
   local settings said state address token
   settings=$(cat)
   address=$(sed -n 's/^ADDRESS=//p' <<<"$settings")
-  # One login for both: whether it has joined, then its list.
-  said=$(bounded_on 60 "$HOST" "$ON_HOST/scripts/node.sh state && { cat $ON_HOST/list 2>/dev/null || true; }" </dev/null)
-  state=${said%%$'\n'*}
+  # One login for all: whether it has joined, whether it runs, then its list.
+  said=$(bounded_on 60 "$HOST" "$ON_HOST/scripts/node.sh state && { [ -e $ON_HOST/running ] && echo runs || echo new; } && { cat $ON_HOST/list 2>/dev/null || true; }" </dev/null)
+  state=${said%%$'\n'*} said=${said#*$'\n'}
   # The list may have changed since the host was staged: an image that was missing is why a join failed.
-  [ "$state" = joined ] || printf '%s\n' "${said#*$'\n'}" | "$here/stage.sh" files "$HOST"
+  [ "${said%%$'\n'*}" = runs ] || printf '%s\n' "${said#*$'\n'}" | "$here/stage.sh" supply "$HOST"
   token=$(bounded_on 120 "$FIRST" "$ON_HOST/scripts/token.sh create $HOST $ROLE $state $address" </dev/null)
   # shellcheck disable=SC2064 # this host
   trap "bounded_on 60 '$FIRST' '$ON_HOST/scripts/token.sh delete $HOST $ROLE joined' </dev/null || say 'error: host $FIRST: the token of $HOST could not be invalidated; it ends within the hour.'" EXIT

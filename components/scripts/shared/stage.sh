@@ -4,6 +4,7 @@
 # GOES_FIRST: whether others wait for it. Files that are there already are not copied again. At the end the distribution is taken
 # off a living host.
 # stage.sh files HOST: files and images alone; the host's list comes by standard input.
+# stage.sh supply HOST: the same when the list has changed since, and prepare.sh again, with what it was told.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=operator.sh
 . "$(dirname "${BASH_SOURCE[0]}")/operator.sh"
@@ -47,7 +48,15 @@ create() {
   told=$(cat)
   there=$(scripts </dev/null)
   files "$there" </dev/null
-  printf '%s\n---\n' "$told" | bounded_on "${PREPARE_S:-300}" "$HOST" "$ON_HOST/scripts/prepare.sh"
+  # It is kept for supply; it holds no secret.
+  printf '%s\n---\n' "$told" | bounded_on "${PREPARE_S:-300}" "$HOST" "cat >$ON_HOST/prepare.input && $ON_HOST/scripts/prepare.sh <$ON_HOST/prepare.input"
+}
+
+# What was fetched has been corrected: a host that is not part of the cluster yet must not go on with the old files.
+supply() {
+  [ "$1" != "$(list_for "${RUNS_PODS:?}")" ] || return 0
+  files "$1"
+  bounded_on "${PREPARE_S:-300}" "$HOST" "$ON_HOST/scripts/prepare.sh <$ON_HOST/prepare.input"
 }
 
 # Of a host that the user says is gone nothing can be taken off; a living one that only does not answer keeps its place in the state.
@@ -59,6 +68,6 @@ delete() {
 
 case ${1:-} in
 create | delete) "$1" ;;
-files) files "$(cat)" </dev/null ;;
-*) die "$HOST" "usage: stage.sh create|delete HOST" ;;
+files | supply) "$1" "$(cat)" </dev/null ;;
+*) die "$HOST" "usage: stage.sh create|delete|files|supply HOST" ;;
 esac

@@ -59,19 +59,50 @@ start_unit() {
 $(journal "$1")"
 }
 
+# A unit that is restarted so often while it is waited for never comes up: Restart=always with a second's pause reaches no limit
+# of systemd's.
+MOST_RESTARTS=5
+# Nor one that has been between two starts for so many seconds: k0s's pauses for two minutes.
+LONGEST_PAUSE_S=20
+
+# seen_of UNIT: "failed" when systemd has given it up, else how often it has restarted it, and "pausing" when it is between two starts.
+seen_of() {
+  local said count
+  said=$(systemctl show -p ActiveState -p SubState -p NRestarts "$1" 2>/dev/null) || true
+  count=${said#*NRestarts=}
+  count=${count%%$'\n'*}
+  [[ $count =~ ^[0-9]+$ ]] || count=0
+  case $said in
+  *ActiveState=failed*) echo failed ;;
+  *SubState=auto-restart*) echo "$count pausing" ;;
+  *) echo "$count" ;;
+  esac
+}
+
+# is_hopeless UNIT: whether a unit dies whenever it starts; to be asked once a second since watch_unit.
+watch_unit() { PAUSES=0 RESTARTS=''; }
+is_hopeless() {
+  local now pausing
+  read -r now pausing < <(seen_of "$1")
+  [ "$now" != failed ] || return 0
+  [ -n "$RESTARTS" ] || RESTARTS=$now
+  if [ -n "$pausing" ]; then PAUSES=$((PAUSES + 1)); fi
+  [ $((now - RESTARTS)) -gt "$MOST_RESTARTS" ] || [ "$PAUSES" -gt "$LONGEST_PAUSE_S" ]
+}
+
 # wait_for WHAT SECONDS UNIT COMMAND...: polls until COMMAND succeeds; one that takes long is run less often, for what it takes is
 # missing where the waited-for starts.
 wait_for() {
   local what=$1 limit=$(($2 * PATIENCE)) unit=$3 deadline last began pause looked=-1
   shift 3
   deadline=$((SECONDS + limit))
+  watch_unit
   while began=${EPOCHREALTIME/[.,]/} && ! last=$("$@" 2>&1); do
-    # One that ends whenever it is started is given up by systemd: no time heals that.
     if [ "$looked" -ne "$SECONDS" ]; then
       looked=$SECONDS
-      ! systemctl is-failed "$unit" >/dev/null || limit="$((SECONDS - deadline + limit))" deadline=0
+      ! is_hopeless "$unit" || limit="$((SECONDS - deadline + limit))" deadline=0
     fi
-    [ "$SECONDS" -lt "$deadline" ] || die "waited $limit s for $what. Last state: $(printf '%s' "$last" | tail -n 3 | tr '\n' ' '). $unit is $(systemctl is-active "$unit"), and its journal ends:
+    [ "$SECONDS" -lt "$deadline" ] || die "waited $limit s for $what. Last state: $(printf '%s' "$last" | tail -n 3 | tr '\n' ' '). $unit is $(systemctl is-active "$unit"), restarted $(systemctl show -p NRestarts --value "$unit") times, and its journal ends:
 $(journal "$unit")
 Look inside with 'make ssh HOST=$NODE'; run the same command again to go on."
     pause=$((2 * (${EPOCHREALTIME/[.,]/} - began)))

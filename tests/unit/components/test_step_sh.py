@@ -81,10 +81,31 @@ class TestWaits:
         assert (done.returncode, done.stdout) == (0, "x\nx\nx\n")
 
     def test_a_wait_on_a_unit_that_systemd_has_given_up_does_not_go_on(self) -> None:
-        done = on_host("systemctl() { echo failed; }; wait_for 'the node to be Ready' 50 kubelet false")
+        done = on_host(
+            "systemctl() { case $1 in show) echo ActiveState=failed ;; *) echo failed ;; esac; }; wait_for 'the node to be Ready' 50 kubelet false"
+        )
         assert done.returncode == 1
         assert re.search(r"waited [0-9] s for the node to be Ready", done.stderr)
         assert "kubelet is failed" in done.stderr
+
+    def test_a_wait_on_a_unit_that_dies_in_a_loop_does_not_go_on(self) -> None:
+        # Restart=always, RestartSec=1: systemd itself would go on for ever.
+        systemctl = "echo 3 >/run/n; systemctl() { case $1 in show) echo NRestarts=$(</run/n); echo ActiveState=activating; echo $(($(</run/n) + 2)) >/run/n ;; *) echo activating ;; esac; }; "
+        done = on_host(systemctl + "wait_for 'the node to be Ready' 50 kubelet false")
+        assert done.returncode == 1
+        assert re.search(r"waited [0-9] s for the node to be Ready", done.stderr)
+        assert re.search(r"kubelet is activating, restarted .* times, and its journal ends", done.stderr, re.DOTALL)
+
+    def test_a_wait_on_a_unit_that_pauses_between_two_starts_does_not_go_on(self) -> None:
+        # k0s's unit has RestartSec=120.
+        systemctl = "systemctl() { case $1 in show) printf 'NRestarts=0\\nActiveState=activating\\nSubState=auto-restart\\n' ;; *) echo activating ;; esac; }; "
+        done = on_host("LONGEST_PAUSE_S=2; " + systemctl + "wait_for 'the API' 50 k0scontroller false")
+        assert re.search(r"waited [0-9] s for the API", done.stderr)
+
+    def test_a_unit_that_restarted_before_the_wait_is_waited_for(self) -> None:
+        systemctl = "systemctl() { case $1 in show) printf 'NRestarts=45\\nActiveState=active\\n' ;; *) echo active ;; esac; }; "
+        done = on_host(systemctl + "wait_for 'the node to be Ready' 2 kubelet false")
+        assert "waited 2 s for the node to be Ready" in done.stderr
 
     def test_a_unit_that_does_not_start_is_named_with_its_journal(self) -> None:
         done = on_host("start_unit etcd 7")

@@ -55,6 +55,7 @@ class FakePresence(Presence):
 def nobody_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CI", "YES"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(presence, "SETTLE_S", 0)
 
 
 class TestParts:
