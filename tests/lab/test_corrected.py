@@ -31,7 +31,9 @@ def given(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str,
     (tmp_path / "cache").mkdir()
     if name == "k0s":
         of = k0slabs.find_vendor(tmp_path / "vendor")
-        lab = k0slabs.lab_of(of, "test-corrected", tmp_path / "cache", **ONE_HOST)
+        # Its double has no controller that is a worker.
+        two = {**ONE_HOST, "workers": "1", "controllerRunsWorkloads": "false"}
+        lab = k0slabs.lab_of(of, "test-corrected", tmp_path / "cache", **two)
         artifacts = k0slabs.artifacts(of.first)
     else:
         k3s = k3slabs.find_vendor(tmp_path / "vendor")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -39,7 +40,8 @@ def end_hosts(lab: FaultLab) -> None:
 
     def ended() -> bool:
         for pid in living():
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         return not living()
 
     wait_for("the hosts' processes to end", 20, ended)

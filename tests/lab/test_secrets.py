@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -34,6 +35,8 @@ BREAK_ETCD = (
     "printf '[Service]\\nExecStartPre=/bin/false\\n' >/etc/systemd/system/etcd.service.d/fault.conf"
 )
 MEND_ETCD = "rm -r /etc/systemd/system/etcd.service.d && systemctl daemon-reload"
+
+PROXY = "http://operator:proxy-canary-0123@127.0.0.1:3128"
 
 
 class Agent(threading.Thread):
@@ -146,7 +149,7 @@ def pack(told: Told, stage: str) -> None:
     """``make logs``, unpacked where it will be searched."""
     done = subprocess.run(
         [sys.executable, "-m", "tools.setup", "logs", told.lab.name],
-        cwd=PROJECT, env=told.lab.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300,
+        cwd=PROJECT, env={**told.lab.env, "https_proxy": PROXY}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     bundle = PROJECT / done.stdout.split()[0]
@@ -303,6 +306,33 @@ class TestSecrets:
         else:
             assert errors == []
             assert "host-1" in (inside / "cluster/nodes.txt").read_text()
+
+    @pytest.mark.parametrize("stage", ["failed up", "up"])
+    def test_a_bundle_answers_a_bug_reports_questions(self, told: Told, stage: str) -> None:
+        (inside,) = (told.folder / f"bundle after {stage}").iterdir()
+        texts = {str(p.relative_to(inside)): p.read_text() for p in inside.rglob("*") if p.is_file()}
+        assert "https_proxy=http://127.0.0.1:3128" in texts["machine/proxies.txt"]
+        assert not [name for name, text in texts.items() if "proxy-canary" in text]
+        host = texts["hosts/host-1/journal.txt"]
+        for section in (
+            "cat /proc/swaps",
+            "ip route show table all",
+            "ip rule",
+            "cat /etc/resolv.conf",
+            "cat /proc/mounts",
+        ):
+            assert f"===== {section}\n" in texts["machine/state.txt"]
+            assert f"===== {section}\n" in host
+        assert "-u etcd\n" in host
+        assert "files that differ:" in texts["machine/git.txt"]
+        printed = texts["console/make-lab.txt"]
+        if stage == "failed up":
+            assert "etcd did not start" in printed
+            assert "The lab is kept as it is." in printed
+        else:
+            assert "Lab secrets-lab is up after" in printed
+            assert any(name.startswith("cluster/logs/kube-system/coredns") for name in texts)
+            assert any(re.fullmatch(r"results/.*-pods-8/result\.json", name) for name in texts)
 
     def test_a_failed_lab_is_kept_and_the_error_says_how_to_look_inside(self, told: Told) -> None:
         assert "The lab is kept as it is." in told.failed_up

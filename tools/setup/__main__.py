@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import os
+import re
 import signal
 import sys
 import threading
@@ -14,7 +16,21 @@ from pathlib import Path
 from typing import Any
 
 from tools import environment
-from tools.setup import artifacts, debian, doctor, gobuild, lab, needs, packages, places, site, stacks, vendor, venv
+from tools.setup import (
+    artifacts,
+    console,
+    debian,
+    doctor,
+    gobuild,
+    lab,
+    needs,
+    packages,
+    places,
+    site,
+    stacks,
+    vendor,
+    venv,
+)
 from tools.setup import pins as versions
 from tools.setup.cache import claim, is_ours, only_one, remove
 from tools.setup.errors import SetupError
@@ -209,7 +225,27 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+RECORDED = ("lab", "destroy", "bench")
+"""Verbs of which ``make logs`` has what they printed."""
+
+
+def _recorded(arguments: list[str]) -> contextlib.AbstractContextManager[None]:
+    match arguments:
+        case [verb, stack, *_] if verb in RECORDED and re.fullmatch(stacks.STACK_NAME, stack) and places.OWN.is_dir():
+            return console.recorded(places.OWN / "logs" / f"{stack}.{verb}.log")
+    return contextlib.nullcontext()
+
+
 def _run() -> int:
+    try:
+        with _recorded(sys.argv[1:]):
+            return _told()
+    except OSError as error:
+        print(f"error: {error.strerror or error} ({places.OWN / 'logs'})", file=sys.stderr)
+        return 1
+
+
+def _told() -> int:
     try:
         environment.enter()
         return main(sys.argv[1:])

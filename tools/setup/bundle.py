@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools.setup import doctor, hostio, redact, stacks
+from tools.setup import doctor, hostio, redact, stacks, status
 from tools.setup import pins as versions
 from tools.setup.errors import SetupError
 from tools.setup.places import OWN, PROJECT, hand_over
@@ -31,18 +31,53 @@ NEWEST_RUNS = 20
 TEXT_LIMIT = 4 * 2**20
 """The end of a longer text tells more than its beginning."""
 
+NEWEST_RESULTS = 5
+MOST_POD_LOGS = 40
+POD_LOG_LINES = 300
+UNIT_LINES = 1500
+
 _JOURNAL = "journalctl --no-pager"
-_ON_HOST = f"""
-section() {{ printf '\\n===== %s\\n' "$*"; "$@" 2>&1; }}
+_SECTION = 'section() { printf \'\\n===== %s\\n\' "$*"; "$@" 2>&1; }\n'
+# Of a host and of the operator's machine alike: what a network, a disk or swap may have to do with it.
+_SYSTEM = """
 section uname -a
 section uptime
 section free -m
+section cat /proc/swaps
 section df -h
+section df -i
+section cat /proc/mounts
+section cat /proc/self/cgroup
+section cat /sys/fs/cgroup/cgroup.controllers
 section ip -br addr
+section ip -d -br link
+section ip route show table all
+section ip rule
+section cat /etc/resolv.conf
+section cat /etc/hosts
+"""
+_ON_HOST = f"""{_SECTION}{_SYSTEM}
+section date -u
+section cat /etc/os-release
+section cat /etc/litelab/environment
 section systemctl list-units --failed --no-legend --plain
 section systemctl list-units --type=service --all --no-legend --plain
+for unit in UNITS; do
+  section systemctl status --no-pager -n 0 "$unit"
+  section systemctl show -p NRestarts -p Result -p ActiveEnterTimestamp "$unit"
+  section {_JOURNAL} -n {UNIT_LINES} -o short-iso-precise -u "$unit"
+done
 section {_JOURNAL} -n {JOURNAL_LINES} -o short-iso-precise
 section cat /var/lib/litelab/steps.jsonl
+exit 0
+"""
+_ON_MACHINE = f"""{_SECTION}{_SYSTEM}
+section id
+section systemd-detect-virt
+section nft list tables
+section sysctl vm.overcommit_memory kernel.panic fs.inotify.max_user_instances fs.inotify.max_user_watches net.ipv4.ip_forward
+section find /run/litelab -maxdepth 3
+section ip netns list
 exit 0
 """
 
@@ -109,7 +144,9 @@ def _told(texts: Mapping[str, str], stack: str) -> tuple[str, str]:
         "the hosts' consoles": any(name.endswith("/console.log") for name in texts),
         "the lab's steps": "lab/steps.jsonl" in texts,
         "what measuring said": _any(texts, "results/"),
-        "nodes, pods and events": texts.get("cluster/nodes.txt", "").startswith("NAME"),
+        "what make printed": _any(texts, "console/"),
+        "nodes, pods, events and the cluster's own logs": texts.get("cluster/nodes.txt", "").startswith("NAME"),
+        "this machine's network, disk and swap": True,
         "what Pulumi did": bool(pulumi["runs"] or pulumi["resources"]),
         "settings": True,
         "versions": True,
@@ -146,7 +183,10 @@ def _keys_below(disk: Path) -> Iterator[Path]:
 
 def _texts(cache: Path, stack: str, run: Path) -> Iterator[tuple[str, str]]:
     """Name in the bundle, and content."""
+    guide = status.guide(cache, stack)
     yield "README.txt", _read_me(stack)
+    if guide:
+        yield "settings/guide.json", json.dumps(guide, indent=1)
     yield "versions.json", json.dumps(_versions(cache), indent=1)
     yield "doctor.json", json.dumps([f.shown() for f in doctor.findings()], indent=1)
     yield "pulumi.json", json.dumps(_pulumi(stack), indent=1)
@@ -161,20 +201,74 @@ def _texts(cache: Path, stack: str, run: Path) -> Iterator[tuple[str, str]]:
         yield f"lab/{path.name}", _read(path)
     for console in sorted(run.glob("hosts/*/console.log")):
         yield f"hosts/{console.parent.name}/console.log", _read(console)
-    for log in sorted((OWN / "results" / stack).glob("2*/console.log"))[-NEWEST_RUNS:]:
-        yield f"results/{log.parent.name}.txt", _read(log)
+    results = sorted((OWN / "results" / stack).glob("2*/"))
+    for folder in results[-NEWEST_RUNS:]:
+        if (folder / "console.log").exists():
+            yield f"results/{folder.name}.txt", _read(folder / "console.log")
+        for name in ("result.json", "summary.json") if folder in results[-NEWEST_RESULTS:] else ():
+            # Half of one would be of no use.
+            if (path := folder / name).exists() and path.stat().st_size < TEXT_LIMIT:
+                yield f"results/{folder.name}/{name}", _read(path)
+    for verb in ("lab", "bench", "destroy"):
+        if text := _read(OWN / "logs" / f"{stack}.{verb}.log"):
+            yield f"console/make-{verb}.txt", text
+    yield "machine/state.txt", _said(["bash", "-s"], stdin=_ON_MACHINE)
+    yield "machine/proxies.txt", _proxies()
+    yield "machine/git.txt", _git()
     if (run / "ssh_config").exists():
         for host in re.findall(r"^Host (host-\d+)$", _read(run / "ssh_config"), re.MULTILINE):
-            yield f"hosts/{host}/journal.txt", _said([*hostio.ask(run, host), "bash -s"], stdin=_ON_HOST)
+            units = " ".join(guide.get("hosts", {}).get(host, {}).get("units", [])) or "''"
+            journal = _said([*hostio.ask(run, host), "bash -s"], stdin=_ON_HOST.replace("UNITS", units))
+            yield f"hosts/{host}/journal.txt", journal
     if (run / "kubeconfig").exists():
-        for name, words in {
-            "nodes": ["get", "nodes", "-o", "wide"],
-            "pods": ["get", "pods", "--all-namespaces", "-o", "wide"],
-            "events": ["get", "events", "--all-namespaces", "--sort-by=.lastTimestamp"],
-        }.items():
-            kubectl = cache / "artifacts/upstream/bin/kubernetes"
-            command = ["kubectl", "--kubeconfig", str(run / "kubeconfig"), "--request-timeout=20s", *words]
-            yield f"cluster/{name}.txt", _said(command, program=kubectl)
+        yield from _of_cluster(cache, run)
+
+
+def _of_cluster(cache: Path, run: Path) -> Iterator[tuple[str, str]]:
+    """What the API server says, and what its own pods have printed."""
+
+    def kubectl(*words: str) -> str:
+        command = ["kubectl", "--kubeconfig", str(run / "kubeconfig"), "--request-timeout=20s", *words]
+        return _said(command, program=cache / "artifacts/upstream/bin/kubernetes")
+
+    nodes = kubectl("get", "nodes", "-o", "wide")
+    yield "cluster/nodes.txt", nodes
+    if not nodes.startswith("NAME"):
+        # Each further question would wait as long for the same answer.
+        return
+    yield "cluster/nodes-described.txt", kubectl("describe", "nodes")
+    yield "cluster/pods.txt", kubectl("get", "pods", "--all-namespaces", "-o", "wide")
+    yield "cluster/namespaces.txt", kubectl("get", "namespaces", "-o", "wide")
+    yield "cluster/events.txt", kubectl("get", "events", "--all-namespaces", "--sort-by=.lastTimestamp")
+    listed = kubectl(
+        "get", "pods", "--all-namespaces", "--no-headers", "-o", "custom-columns=N:.metadata.namespace,P:.metadata.name"
+    )
+    pods = [words for line in listed.splitlines() if len(words := line.split()) == 2]
+    system = [(space, pod) for space, pod in pods if space == "kube-system" or space.startswith("openshift-")]
+    for space, pod in system[:MOST_POD_LOGS]:
+        options = ("-n", space, pod, "--all-containers", "--prefix", f"--tail={POD_LOG_LINES}")
+        yield f"cluster/logs/{space}/{pod}.txt", kubectl("logs", *options)
+        before = kubectl("logs", *options, "--previous")
+        if "not found" not in before:
+            yield f"cluster/logs/{space}/{pod}.previous.txt", before
+
+
+def _proxies() -> str:
+    """Proxy variables, without who logs in there."""
+    names = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+    lines = [
+        f"{form}={redact.without_login(os.environ[form])}"
+        for name in names
+        for form in (name, name.upper())
+        if os.environ.get(form)
+    ]
+    return "\n".join(lines or ["no proxy variable is set"]) + "\n"
+
+
+def _git() -> str:
+    """The commit, and the names of files that differ from it; never their content."""
+    commit = _said(["git", "-C", str(PROJECT), "log", "-1", "--format=%H %cI %s"])
+    return f"{commit}\nfiles that differ:\n{_said(['git', '-C', str(PROJECT), 'status', '--short'])}"
 
 
 def _read_me(stack: str) -> str:

@@ -18,6 +18,8 @@ _LOOKS = (
     re.compile(r"(?i)(authorization:\s*(?:bearer|basic)\s+)[^\s\"']+"),
     re.compile(r"()\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
     re.compile(r"([a-z][a-z0-9+.-]*://)[^\s/@\"']+:[^\s/@\"']+(?=@)"),
+    # A proxy's login, which needs no scheme and no password, and whose password may hold slashes.
+    re.compile(r"(?i)(\b(?:https?|all|ftp)_proxy[\"']?\s*[:=]\s*[\"']?(?:[a-z][a-z0-9+.-]*://)?)[^\s\"']+(?=@)"),
     re.compile(r"(?i)((?:[a-z0-9_.-]*(?:password|passwd|passphrase|secret|token|pullsecret|activationkey|apikey|api_key))[\"']?\s*[:=]\s*[\"']?)(?!true\b|false\b|null\b|none\b|/)[^\s\"',}&]{6,}"),
     # k0s and K3s join tokens, kubeadm's too.
     re.compile(r"()\bK10[0-9a-f]{32,}::[^\s\"']+"),
@@ -57,6 +59,12 @@ def clean(text: str, secrets: Iterable[str]) -> str:
     for look in _LOOKS:
         text = look.sub(rf"\g<1>{GONE}", text)
     return text
+
+
+def without_login(address: str) -> str:
+    """A proxy's address without user and password, whatever form it has."""
+    scheme, separator, rest = address.rpartition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}" if "@" in rest else address
 
 
 def left(text: str, secrets: Iterable[str]) -> int:

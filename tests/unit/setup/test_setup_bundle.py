@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.setup import bundle, doctor, redact, stacks
+from tools.setup import bundle, doctor, redact, stacks, status
 from tools.setup.errors import SetupError
 
 KEY_TEXT = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", min_size=40, max_size=200)
@@ -63,6 +63,10 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             {"kind": "update", "result": "failed", "config": {"x": "canary-config"}, "resourceChanges": {"create": 3}}
         )
     )
+    (own / "results/my/20260101T000000Z-pods-8/result.json").write_text('{"error": "no pod came up"}')
+    (own / "logs/my.bench.log").write_text("error: the workload pods-8 could not be measured\n")
+    monkeypatch.setenv("https_proxy", "http://canary-user:canary/pass@word@proxy.example:3128")
+    monkeypatch.setattr(status, "guide", lambda *_: {"hosts": {"host-1": {"role": "worker", "units": ["k3s-agent"]}}})
     (own / "logs/my.jsonl").write_text('{"at": 1, "urn": "urn:node", "error": "no node: waited"}\n')
     monkeypatch.setattr(bundle, "OWN", own)
     monkeypatch.setattr(bundle, "PROJECT", tmp_path)
@@ -96,6 +100,55 @@ class TestBundle:
         assert told["pending"] == [{"type": "creating", "urn": "urn:node"}]
         assert "no node: waited" in texts["events.jsonl"]
         assert "kubernetes" in json.loads(texts["versions.json"])["programs"]
+
+    def test_it_answers_what_a_failed_bench_asks(self, checkout: Path) -> None:
+        for words in (("init", "-q"), ("add", "stacks")):
+            subprocess.run(["git", "-C", checkout, *words], check=True, timeout=20)
+        texts = unpacked(bundle.make(checkout / "cache", "my").path)
+        assert "could not be measured" in texts["console/make-bench.txt"]
+        assert json.loads(texts["results/20260101T000000Z-pods-8/result.json"]) == {"error": "no pod came up"}
+        assert "A  stacks/my.yaml" in texts["machine/git.txt"]
+        assert "https_proxy=http://proxy.example:3128" in texts["machine/proxies.txt"]
+        for section in (
+            "ip route show table all",
+            "ip rule",
+            "cat /proc/swaps",
+            "cat /etc/resolv.conf",
+            "cat /proc/mounts",
+            "df -h",
+        ):
+            assert f"===== {section}\n" in texts["machine/state.txt"]
+
+    def test_hosts_are_asked_for_the_units_of_their_distribution(
+        self, checkout: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (checkout / ".lab/run/my/ssh_config").write_text("Host host-1\n")
+        asked = []
+
+        def said(command: list[str], *, stdin: str = "", **_: object) -> str:
+            asked.extend([stdin] if command[0] == "ssh" else [])
+            return ""
+
+        monkeypatch.setattr(bundle, "_said", said)
+        bundle.make(checkout / "cache", "my")
+        assert "for unit in k3s-agent; do" in asked[0]
+
+    def test_the_clusters_own_pods_are_asked_what_they_printed(
+        self, checkout: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def said(command: list[str], **_: object) -> str:
+            if "custom-columns=N:.metadata.namespace,P:.metadata.name" in command:
+                return "kube-system coredns-1\ndefault mine\n"
+            if "--previous" in command:
+                return "Error: previous terminated container not found"
+            return "[ERROR] plugin/loop" if "logs" in command else "NAME\n"
+
+        monkeypatch.setattr(bundle, "_said", said)
+        texts = unpacked(bundle.make(checkout / "cache", "my").path)
+        assert {name for name in texts if name.startswith("cluster/logs/")} == {
+            "cluster/logs/kube-system/coredns-1.txt"
+        }
+        assert texts["cluster/logs/kube-system/coredns-1.txt"] == "[ERROR] plugin/loop"
 
     def test_no_secret_is_in_it(self, checkout: Path) -> None:
         texts = unpacked(bundle.make(checkout / "cache", "my").path)
@@ -131,13 +184,15 @@ class TestBundle:
 
     def test_it_says_what_it_holds_and_no_more(self, checkout: Path) -> None:
         holds = (
-            "set-up's logs, the hosts' consoles, the lab's steps, what measuring said, what Pulumi did, settings, versions and "
-            "what make doctor finds"
+            "set-up's logs, the hosts' consoles, the lab's steps, what measuring said, what make printed, this machine's "
+            "network, disk and swap, what Pulumi did, settings, versions and what make doctor finds"
         )
         made = bundle.make(checkout / "cache", "my")
         assert (made.holds, made.lacks) == (holds, "The lab my is not up, so no host was asked for its journal.")
         made = bundle.make(checkout / "cache", "other")
-        assert made.holds == "set-up's logs, settings, versions and what make doctor finds"
+        assert made.holds == (
+            "set-up's logs, this machine's network, disk and swap, settings, versions and what make doctor finds"
+        )
 
     def test_a_host_that_does_not_answer_is_named(self, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (checkout / ".lab/run/my/ssh_config").write_text("Host host-1\nHost host-2\n")
@@ -168,6 +223,9 @@ class TestRedact:
             ("Authorization: Bearer canary.canary", "Authorization: Bearer"),
             ("token eyJhbGciOiJSUzI1.eyJpc3MiOiJjYW5.c2lnbmF0dXJl end", "end"),
             ("proxy http://me:canary@proxy.example:3128/ said", "@proxy.example:3128/ said"),
+            ("https_proxy=http://me:can/ary@canary@proxy.example:3128", "@proxy.example:3128"),
+            ("HTTP_PROXY=me:canary@proxy.example:3128", "@proxy.example:3128"),
+            ("https_proxy='http://canary@proxy.example'", "@proxy.example'"),
             ("registryPassword: 'canary-canary' # of mine", "# of mine"),
             ("--token=canarycanary --server=x", "--server=x"),
             ("join K10" + "a1" * 32 + "::server:canary now", "now"),
