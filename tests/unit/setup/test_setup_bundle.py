@@ -126,7 +126,7 @@ class TestBundle:
         asked = []
 
         def said(command: list[str], *, stdin: str = "", **_: object) -> str:
-            asked.extend([stdin] if command[0] == "ssh" else [])
+            asked.extend([stdin] if command[-1] == "bash -s" else [])
             return ""
 
         monkeypatch.setattr(bundle, "_said", said)
