@@ -16,10 +16,12 @@ from typing import Any
 
 from benchmarks.kube.connection import Connection
 from benchmarks.outcome import MeasurementError
+from benchmarks.progress import say
 
 RUN_LABEL = "litelab.dev/bench-run"
 _OWNER_ANNOTATION = "litelab.dev/bench-owner"
 _POLL_S = 0.2
+_MOST_NAMED = 5
 _LAST_WORDS_S = 5.0
 """What a run that has asked for the end of its namespaces may take to end itself."""
 
@@ -112,6 +114,11 @@ class Namespaces:
     async def await_earlier(self) -> None:
         """Waits until the namespaces of earlier runs are gone; raises with the last state of one that stays."""
         going, self._going = self._going, []
+        if going:
+            names = f"{', '.join(going[:_MOST_NAMED])}{' and more' if len(going) > _MOST_NAMED else ''}"
+            say(
+                f"  waiting up to {self._limit_s:g} s for namespaces of earlier runs that are still Terminating: {names}"
+            )
         await asyncio.gather(*(self.delete(name) for name in going))
 
     async def clear_abandoned(self) -> list[str]:
@@ -126,6 +133,9 @@ class Namespaces:
         for item in answer.json().get("items", []):
             owner = _owner_of(item)
             if owner is None or owner.get("machine") != _owner()["machine"]:
+                # This machine before its last restart, say. What it has not asked to go is not ours to remove.
+                if item["metadata"].get("deletionTimestamp"):
+                    self._going.append(str(item["metadata"]["name"]))
                 continue
             own = owner == _owner()
             if item["metadata"].get("deletionTimestamp") and (own or await _ends(owner)):

@@ -216,7 +216,9 @@ def test_an_update_that_meets_a_newer_object_is_sent_again(tmp_path: Path) -> No
     assert any("sent again" in note for note in result.summary.notes)
 
 
-def test_a_namespace_that_stays_is_an_error_of_the_next_run_with_the_servers_reason(tmp_path: Path) -> None:
+def test_a_namespace_that_stays_is_an_error_of_the_next_run_with_the_servers_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     limits = Limits(namespace_seconds=0.5)
     server = ApiServer(Faults(keep_namespaces=True))
     first = run(tmp_path, pods(limits=limits), server)
@@ -224,6 +226,7 @@ def test_a_namespace_that_stays_is_an_error_of_the_next_run_with_the_servers_rea
     second = run(tmp_path, pods(limits=limits, warmups=1), server)
     assert second.summary.outcome.exit_code == 1
     assert "finalizers remaining" in (second.error or "")
+    assert f"earlier runs that are still Terminating: bench-{first.run_id}-1" in capsys.readouterr().err
     assert f"bench-{first.run_id}-1" in (second.error or "")
     assert len(second.warmups) == 1
     assert second.repeats == []
