@@ -17,8 +17,8 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 try:
     lab = Lab(pulumi.get_stack(), load_settings())
 except SettingsError as error:
-    # Pulumi shows this kind of error without a traceback.
-    raise pulumi.RunError(str(error)) from None
+    # Pulumi shows this kind of error without a traceback. It counts the stack and the lab themselves as created beside it.
+    raise pulumi.RunError(str(error).replace("Nothing was made.", "No host was changed.")) from None
 
 pulumi.export("hosts", lab.host_summary)
 pulumi.export("cluster", lab.cluster_summary)

@@ -218,7 +218,7 @@ class TestArtifacts:
         kept = of.lab.settings["artifacts.debs"]
         self.name(of, kept, "0" * 64)
         injection = tally.inject("digest wrong", of.part)
-        failed(of.lab.start_verb("lab"), "artifacts.debs", "it must have " + "0" * 64, "Nothing was made")
+        failed(of.lab.start_verb("lab"), "artifacts.debs", "it must have " + "0" * 64, "No host was changed")
         assert of.lab.orphans() == []
         self.name(of, kept)
         goes_on(of)
