@@ -131,3 +131,18 @@ def test_a_script_that_is_waited_for_is_not_ended(running: tuple[subprocess.Pope
     time.sleep(1)
     assert process.poll() is None
     assert all(alive(pid) for pid in pids)
+
+
+@pytest.mark.parametrize(("gone", "code"), [("host-1", 0), ("host-2 host-1", 0), ("host-11", 255)])
+def test_nothing_is_removed_from_a_host_that_is_gone(tmp_path: Path, gone: str, code: int) -> None:
+    scripts = tmp_path / "part-0123456789ab"
+    shutil.copytree(SCRIPTS / "ssh", scripts)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/ssh").write_text("#!/bin/sh\nexit 255\n")
+    (tmp_path / "bin/ssh").chmod(0o755)
+    done = subprocess.run(
+        [scripts / "remote.sh", "delete", "host-1", "go.sh"],
+        env={**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "LITELAB_GONE": gone},
+        capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert (done.returncode == 0) == (code == 0), done.stderr
