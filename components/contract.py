@@ -125,6 +125,27 @@ class Guide:
 
 
 @dataclass(frozen=True)
+class Needs:
+    """What a distribution needs of every host, so that hosts can be refused before anything on them changes.
+
+    Attributes:
+        pods: the cluster's network of pods, which no host may be in.
+        services: that of its services.
+        programs: that must be on a host.
+        copies: the folders below the cache, as a pattern, whose ``bin`` and ``cni`` are copied to hosts, or ``""``: their C library must be new enough.
+        own_names: nodes have the hosts' own names, which must then be names that Kubernetes takes.
+        has_dns: its DNS asks a resolver of the hosts' even without ``hosts.internet``.
+    """
+
+    pods: str
+    services: str
+    programs: tuple[str, ...] = ()
+    copies: str = ""
+    own_names: bool = False
+    has_dns: bool = True
+
+
+@dataclass(frozen=True)
 class Distribution(Generic[LabSettingsT]):
     """One Kubernetes distribution.
 
@@ -133,9 +154,11 @@ class Distribution(Generic[LabSettingsT]):
         component: called with name, the lab's settings, its hosts (controllers first), and options.
         guide: where to look on its hosts.
         check: called before anything is declared; raises a SettingsError for what can be seen to fail.
+        needs: what it needs of every host.
     """
 
     settings: type[LabSettingsT]
     component: Callable[[str, LabSettingsT, list[Host], pulumi.ResourceOptions], Cluster]
     guide: Guide
     check: Callable[[LabSettingsT], object] = lambda _: None
+    needs: Needs | None = None

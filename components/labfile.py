@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, create_model
 
-from components import registry
+from components import networks, registry
 from components.given import Configuration, Configured, Given, configured
 from components.settings import DEFAULT_DISTRIBUTION, DEFAULT_HOST_KIND, LabSettings, SettingsError
 from inputs import refusals, yamlfile
@@ -128,7 +128,13 @@ def _parse(given: Given, configuration: Configuration) -> LabSettings:
         fix = configuration.fix("KEY") if configuration.at(()) in problems else ""
         msg = f"{problems}{fix} Nothing was made."
         raise SettingsError(msg) from None
-    return lab.where_given(given)
+    lab = lab.where_given(given)
+    needs = registry.distribution(lab.distribution).needs
+    found = networks.clashes(lab, needs) if needs else []
+    if found:
+        msg = f"{'; '.join(found)}. Nothing was made."
+        raise SettingsError(msg)
+    return lab
 
 
 @functools.cache

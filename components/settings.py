@@ -19,7 +19,7 @@ from components import pins
 from components.given import Given
 from inputs.limits import MOST_REPEATS, WORKLOAD, workload_label
 from inputs.model import InputModel
-from inputs.places import dotted
+from inputs.places import Place, dotted
 
 DEFAULT_HOST_KIND = "nspawn"
 DEFAULT_DISTRIBUTION = "upstream"
@@ -39,7 +39,28 @@ def _slash_24(value: str) -> str:
     if network.prefixlen != 24:
         msg = f"takes a /24 such as 10.87.3.0/24, not a /{network.prefixlen}"
         raise ValueError(msg)
+    if why := reserved(network):
+        msg = f"{network} can't be a network of hosts: {why}; take a private one such as 10.87.3.0/24"
+        raise ValueError(msg)
     return str(network)
+
+
+RESERVED = {
+    "0.0.0.0/8": "means this network",
+    "127.0.0.0/8": "is each machine's own loopback",
+    "169.254.0.0/16": "is link-local",
+    "224.0.0.0/4": "is for multicast",
+    "240.0.0.0/4": "is reserved",
+}
+"""What IPv4 keeps for itself (RFC 6890)."""
+
+
+def reserved(network: ipaddress.IPv4Network) -> str:
+    """Why hosts can't have addresses of a network; empty when they can."""
+    for kept, why in RESERVED.items():
+        if network.overlaps(ipaddress.IPv4Network(kept)):
+            return f"{kept} {why}"
+    return ""
 
 
 Slash24 = Annotated[str, AfterValidator(_slash_24)]
@@ -66,6 +87,10 @@ class HostSettings(InputModel):
 
     def facts(self) -> dict[str, Any]:
         """What results say of the hosts beside processors and memory."""
+        return {}
+
+    def networks(self) -> dict[Place, str]:
+        """Networks that hosts are known to be in, by the setting that names them."""
         return {}
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 import pulumi
 from pydantic import Field
 
-from components.contract import Distribution, Guide, Host
+from components.contract import Distribution, Guide, Host, Needs
 from components.installation import InstalledCluster, InstalledSettings, Traits, check
 
 
@@ -30,6 +30,7 @@ def _nodes(args: K0sSettings, hosts: list[Host]) -> list[Host]:
     return [h for h in hosts if h.role == "worker" or args.controller_runs_workloads]
 
 
+NEEDS = Needs(pods="10.244.0.0/16", services="10.96.0.0/12", programs=("gzip",))
 TRAITS = Traits(
     part="k0s",
     ports=(2380, 6443, 8132, 9443, 10250),
@@ -53,4 +54,4 @@ GUIDE = Guide(
     worker=("k0sworker",),
     kubectl="k0s kubectl --kubeconfig=/var/lib/k0s/pki/admin.conf",
 )
-DISTRIBUTION = Distribution(K0sSettings, K0sCluster, GUIDE, check)
+DISTRIBUTION = Distribution(K0sSettings, K0sCluster, GUIDE, check, NEEDS)

@@ -12,7 +12,7 @@ from typing import Literal
 import pulumi
 from pydantic import Field, model_validator
 
-from components.contract import Distribution, Guide, Host
+from components.contract import Distribution, Guide, Host, Needs
 from components.installation import InstalledCluster, InstalledSettings, Traits, check
 
 
@@ -36,6 +36,7 @@ def _nodes(args: K3sSettings, hosts: list[Host]) -> list[Host]:
     return [h for h in hosts if h.role == "worker" or not args.agentless]
 
 
+NEEDS = Needs(pods="10.42.0.0/16", services="10.43.0.0/16")
 TRAITS = Traits(
     part="k3s",
     ports=(6443, 6444, 10250, 10010, 10248, 10249, 10256),
@@ -56,4 +57,4 @@ class K3sCluster(InstalledCluster):
 
 
 GUIDE = Guide(controller=("k3s",), worker=("k3s-agent",), kubectl="k3s kubectl --kubeconfig=/etc/rancher/k3s/k3s.yaml")
-DISTRIBUTION = Distribution(K3sSettings, K3sCluster, GUIDE, check)
+DISTRIBUTION = Distribution(K3sSettings, K3sCluster, GUIDE, check, NEEDS)

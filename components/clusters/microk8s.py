@@ -10,7 +10,7 @@ from typing import Literal
 import pulumi
 from pydantic import Field
 
-from components.contract import Distribution, Guide, Host
+from components.contract import Distribution, Guide, Host, Needs
 from components.installation import InstalledCluster, InstalledSettings, Traits, check
 
 API_PORT = 16443
@@ -26,6 +26,7 @@ class Microk8sSettings(InstalledSettings):
     )
 
 
+NEEDS = Needs(pods="10.1.0.0/16", services="10.152.183.0/24", programs=("snap",), own_names=True)
 TRAITS = Traits(
     part="microk8s",
     ports=(API_PORT, AGENT_PORT, 10250, 10257, 10259),
@@ -55,4 +56,4 @@ GUIDE = Guide(
     node=("snap.microk8s.daemon-containerd",),
     kubectl="/snap/bin/microk8s kubectl",
 )
-DISTRIBUTION = Distribution(Microk8sSettings, Microk8sCluster, GUIDE, check)
+DISTRIBUTION = Distribution(Microk8sSettings, Microk8sCluster, GUIDE, check, NEEDS)

@@ -16,7 +16,7 @@ import pulumi
 import yaml
 from pydantic import Field, model_validator
 
-from components.contract import Distribution, Guide, Host
+from components.contract import Distribution, Guide, Host, Needs
 from components.installation import InstalledCluster, InstalledSettings, Traits, check
 from components.settings import SettingsError
 from components.steps import remote_step
@@ -70,6 +70,7 @@ def _members(args: MicroshiftSettings, hosts: list[Host]) -> list[Host]:
     return hosts[:1] if args.topology == "single" else hosts
 
 
+NEEDS = Needs(pods="10.42.0.0/16", services="10.43.0.0/16")
 TRAITS = Traits(
     part="microshift",
     ports=(2379, 2380, 6443, 8445, 10250, 10257, 10259),
@@ -179,4 +180,4 @@ GUIDE = Guide(
     node=("crio",),
     kubectl="kubectl --kubeconfig=/var/lib/microshift/resources/kubeadmin/kubeconfig",
 )
-DISTRIBUTION = Distribution(MicroshiftSettings, MicroshiftCluster, GUIDE, check)
+DISTRIBUTION = Distribution(MicroshiftSettings, MicroshiftCluster, GUIDE, check, NEEDS)

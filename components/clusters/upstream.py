@@ -19,7 +19,7 @@ import pulumi
 from pydantic import Field, model_validator
 
 from components import pins
-from components.contract import Distribution, Guide, Host
+from components.contract import Distribution, Guide, Host, Needs
 from components.digests import short_digest
 from components.settings import LabSettings
 from components.steps import local_step, publish, remote_step
@@ -276,4 +276,5 @@ GUIDE = Guide(
     node=("kubelet", "containerd", "kube-proxy", "flanneld"),
     kubectl="kubectl --kubeconfig=/etc/kubernetes/admin.conf",
 )
-DISTRIBUTION = Distribution(UpstreamSettings, UpstreamCluster, GUIDE)
+NEEDS = Needs(pods=POD_CIDR, services=SERVICE_CIDR, programs=("zstd",), copies="artifacts/upstream-v*", has_dns=False)
+DISTRIBUTION = Distribution(UpstreamSettings, UpstreamCluster, GUIDE, needs=NEEDS)

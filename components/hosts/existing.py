@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import dataclasses
 import fnmatch
+import ipaddress
 import json
 import os
 import re
@@ -21,11 +23,12 @@ import pulumi
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
-from components import reach
+from components import reach, registry
 from components.contract import Host, HostKind, Ssh
 from components.machine import Machine
-from components.settings import HostSettings, LabSettings, SettingsError
+from components.settings import HostSettings, LabSettings, SettingsError, reserved
 from components.steps import local_step, publish
+from inputs.places import Place
 
 SSH_PORT = 22
 AUTHORITY = "@cert-authority"
@@ -171,12 +174,21 @@ class ExistingSettings(HostSettings):
         if not value:
             msg = "names no host; the first is the controller"
             raise ValueError(msg)
+        for address in (host.at.host for host in value):
+            if _is_ipv4(address) and (why := reserved(ipaddress.IPv4Network(address))):
+                msg = f"{address} is no address by which hosts reach each other: {why}"
+                raise ValueError(msg)
         same = [str(host.at) for host in value]
         twice = sorted({address for address in same if same.count(address) > 1})
         if twice:
             msg = f"{' and '.join(twice)} is there twice, and a host has one place in a lab"
             raise ValueError(msg)
         return value
+
+    def networks(self) -> dict[Place, str]:
+        """Addresses that are no names; what a name stands for is known once the hosts are asked."""
+        hosts = [host.at.host for host in self.addresses]
+        return {("hosts", "addresses", n): f"{host}/32" for n, host in enumerate(hosts) if _is_ipv4(host)}
 
     @model_validator(mode="after")
     def _every_host_is_known(self) -> ExistingSettings:
@@ -213,6 +225,14 @@ def _require_known(address: Address, known: list[KnownKey]) -> None:
         "and put that line there"
     )
     raise ValueError(msg)
+
+
+def _is_ipv4(host: str) -> bool:
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def parse_address(text: str) -> Address:
@@ -381,6 +401,7 @@ class ExistingHosts(pulumi.ComponentResource):
                     **_more(args),
                     "CPUS": str(args.cpus),
                     "MEMORY_MIB": str(args.memory_mib),
+                    "USE": json.dumps(_use(use, internet=args.internet)),
                 },
                 stdin="\n".join([*own, *(["---", *args.bastion.host_keys] if args.bastion else [])]),
                 # What is on the host at another address stays there, and what was on this one goes first.
@@ -435,6 +456,12 @@ def _more(args: ExistingSettings) -> dict[str, str]:
         jump = {"ADDRESS": str(args.bastion.at), "LOGIN": args.bastion.user or "root"}
         told |= {f"JUMP_{key}": value for key, value in {**jump, "KEY": args.bastion.key or args.key or ""}.items()}
     return told
+
+
+def _use(distribution: str, *, internet: bool) -> dict[str, Any]:
+    """What hosts are for, so that they can be refused by it."""
+    needs = registry.distribution(distribution).needs if distribution in registry.distributions() else None
+    return {"distribution": distribution, "internet": internet, **(dataclasses.asdict(needs) if needs else {})}
 
 
 def _machine(facts: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from components.machine import Machine
 from components.scripts.nspawn import subnet
 from components.settings import HostSettings, LabSettings, Slash24
 from components.steps import PROJECT, cache_folder, local_step, publish
+from inputs.places import Place
 
 FIRST_ADDRESS = 10
 """host-N has the address PREFIX.(FIRST_ADDRESS + N)."""
@@ -41,6 +42,10 @@ class NspawnSettings(HostSettings):
     def is_local(self) -> bool:
         """Always."""
         return True
+
+    def networks(self) -> dict[Place, str]:
+        """The subnet, if it is named."""
+        return {("hosts", "subnet"): self.subnet} if self.subnet else {}
 
 
 def estimate(lab: LabSettings, machine: Machine) -> str:

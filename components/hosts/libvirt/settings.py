@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from components.settings import HostSettings, Slash24
 from inputs.model import InputModel
+from inputs.places import Place
 
 BUILT_IMAGE = "debian"
 """The image that ``make image`` builds."""
@@ -172,6 +173,10 @@ class LibvirtSettings(HostSettings):
     def builds_image(self) -> bool:
         """Whether they boot the one of ``make image``."""
         return self.image.name == BUILT_IMAGE
+
+    def networks(self) -> dict[Place, str]:
+        """The subnet, if it is named."""
+        return {("hosts", "subnet"): self.subnet} if self.subnet else {}
 
     def facts(self) -> dict[str, Any]:
         """What results say of the guests beside processors and memory."""

@@ -2,7 +2,7 @@
 """``alike.py create``: whether hosts can be compared.
 
 Standard input: ``{HOST: facts}``, as ``facts.py`` prints them. Environment: ``ALLOW_DIFFERENT``, true or false. Prints ``{"cpus",
-"memoryMib", "alike", "differences", "cgroups"}`` for the results; without leave, hosts that differ are an error that names how.
+"memoryMib", "swapMib", "alike", "differences", "cgroups"}`` for the results; without leave, hosts that differ are an error that names how.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 SAME = ("os", "kernel", "architecture", "cpuModel", "cpus", "cgroups", "systemd", "virtualization", "fileSystem")
-NEARLY_SAME = {"memoryMib": 0.02, "diskMib": 0.05}
+NEARLY_SAME = {"memoryMib": 0.02, "diskMib": 0.05, "swapMib": 0.05}
 """Shares by which machines of one size may differ."""
 
 Facts = Mapping[str, Any]
@@ -38,7 +38,10 @@ def differences(hosts: Mapping[str, Facts]) -> list[str]:
         else:
             differ = any(facts[key] != first[key] for facts in hosts.values())
         if differ:
-            found.append(f"{key}: " + ", ".join(f"{name} {facts[key] or 'unknown'}" for name, facts in hosts.items()))
+            found.append(
+                f"{key}: "
+                + ", ".join(f"{name} {'unknown' if facts[key] == '' else facts[key]}" for name, facts in hosts.items())
+            )
     return found
 
 
@@ -71,6 +74,8 @@ def main(arguments: list[str]) -> int:
             {
                 "cpus": min(facts["cpus"] for facts in hosts.values()),
                 "memoryMib": min(facts["memoryMib"] for facts in hosts.values()),
+                # Kubelets give pods none of it; what else runs there may be swapped, and figures are the disk's then.
+                "swapMib": max(facts["swapMib"] for facts in hosts.values()),
                 "cgroups": "/".join(sorted({facts["cgroups"] for facts in hosts.values()})),
                 "alike": not found,
                 "differences": found,

@@ -11,6 +11,7 @@ the record away again. What hinders a lab is one paragraph with every reason and
 from __future__ import annotations
 
 import fcntl
+import ipaddress
 import json
 import os
 import platform
@@ -22,10 +23,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import hostio
 
@@ -41,6 +43,8 @@ KERNEL_SHARE = 0.1
 DISK_FREE_MIB = 2048
 """An ``upstream`` host takes about 1.2 GiB."""
 CONTROLLERS = ("cpu", "memory", "pids")
+LISTS = ("address", "missing", "noexec", "readOnly", "resolver", "route", "upstreamResolver")
+"""Keys of the probe that repeat."""
 
 WRONG_HOST_KEY = (
     "it shows a host key that hosts.hostKeys does not have. Compare it with /etc/ssh/ssh_host_*_key.pub on the host, and correct "
@@ -65,6 +69,42 @@ NO_SUDO = (
     "the user {user} may not use sudo there without a password. As root on it: "
     "echo '{user} ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/litelab && chmod 440 /etc/sudoers.d/litelab"
 )
+WHY_NO_SUDO = (
+    (
+        r"sudo: (command )?not found|sudo: No such file|unknown command.*sudo",
+        "there is no sudo. As root on it, install it (apt-get install sudo, dnf install sudo), or let root log in (hosts.user: root)",
+    ),
+    (
+        r"must have a tty|requiretty",
+        "sudo wants a terminal for the user {user} there (requiretty). As root on it: echo 'Defaults:{user} !requiretty' >>/etc/sudoers.d/litelab",
+    ),
+    (
+        r"account (validation failure|or password is expired)|account.*locked|password.*expired|PAM account",
+        (
+            "the account of {user} is locked or has expired there. As root on it: passwd -S {user} and chage -l {user} show which; "
+            "usermod -U {user} or chage -E -1 -M -1 {user} ends it"
+        ),
+    ),
+    (
+        r"effective uid is not 0|setuid root|no new privileges|nosuid",
+        (
+            "sudo can't become root there: its program is not setuid root, is on a mount that is nosuid, or sshd forbids new privileges. "
+            "Reinstall sudo, or let root log in (hosts.user: root)"
+        ),
+    ),
+    (
+        r"(parse|syntax) error|no valid sudoers|bad permissions|world writable|is owned by|unable to (open|stat|read).*sudoers",
+        "sudo takes none of its own configuration there. As root on it: visudo -c names the file and the line",
+    ),
+    (
+        r"not in the sudoers|may not run sudo|is not allowed to (execute|run)|not allowed to run sudo",
+        (
+            "the user {user} has no right to sudo there. As root on it: "
+            "echo '{user} ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/litelab && chmod 440 /etc/sudoers.d/litelab"
+        ),
+    ),
+)
+"""What sudo says when it refuses, and its cure; a password that is asked for is the last case, NO_SUDO."""
 
 
 class RefusedError(Exception):
@@ -73,13 +113,16 @@ class RefusedError(Exception):
 
 @dataclass
 class Facts:
-    """What a host said of itself: the last value of a key, and all values of those that repeat."""
+    """What a host said of itself: the last value of a key, and all values of those that repeat (``LISTS``)."""
 
     values: dict[str, str] = field(default_factory=dict)
-    addresses: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
+    lists: dict[str, list[str]] = field(default_factory=dict)
     carries: list[tuple[str, str]] = field(default_factory=list)
     clock_offset_s: float = 0.0
+
+    def listed(self, key: str) -> list[str]:
+        """All values of a key that repeats."""
+        return self.lists.get(key, [])
 
     def number(self, key: str) -> int:
         """A value that is a whole number; 0 when the host did not know it."""
@@ -92,10 +135,8 @@ def parse(lines: Iterator[tuple[str, float]]) -> Facts:
     for line, arrived_s in lines:
         key, _, value = line.rstrip("\n").partition("=")
         match key:
-            case "address":
-                facts.addresses.append(value)
-            case "missing":
-                facts.missing.append(value)
+            case _ if key in LISTS:
+                facts.lists.setdefault(key, []).append(value)
             case "carries":
                 what, _, cure = value.partition("|")
                 facts.carries.append((what, cure))
@@ -106,7 +147,15 @@ def parse(lines: Iterator[tuple[str, float]]) -> Facts:
     return facts
 
 
-def problems(facts: Facts, own: str, address: str, cpus: int, memory_mib: int, architecture: str) -> list[str]:
+def problems(
+    facts: Facts,
+    own: str,
+    address: str,
+    cpus: int,
+    memory_mib: int,
+    architecture: str,
+    use: Mapping[str, Any] | None = None,
+) -> list[str]:
     """Why a host can't be of a lab, each with its cure.
 
     Args:
@@ -116,6 +165,7 @@ def problems(facts: Facts, own: str, address: str, cpus: int, memory_mib: int, a
         cpus: the least number of processors.
         memory_mib: the least memory.
         architecture: what set-up builds for.
+        use: what it is for, as ``components/hosts/existing.py`` says it.
     """
     found = []
     value = facts.values
@@ -140,12 +190,22 @@ def problems(facts: Facts, own: str, address: str, cpus: int, memory_mib: int, a
                 f"{facts.number('diskFreeMib')} MiB are free below /var/lib, and a lab needs {DISK_FREE_MIB}: free some"
             )
         found += [f"it carries {what}; to clear it, as root on the host: {cure}" for what, cure in facts.carries]
-    if facts.number("swap") > 0:
-        found.append("it swaps, which kubelets refuse: swapoff -a, and take the line out of /etc/fstab")
-    if facts.missing:
+    if facts.listed("missing"):
         found.append(
-            f"it lacks {', '.join(facts.missing)}: install the packages that have them (iproute2, iptables, util-linux, zstd)"
+            f"it lacks {', '.join(facts.listed('missing'))}: install the packages that have them (iproute2, iptables, procps, util-linux, "
+            "diffutils, hostname, gzip, zstd, snapd)"
         )
+    if facts.listed("readOnly"):
+        found.append(
+            f"{', '.join(facts.listed('readOnly'))} can't be written there, also not by root: labs need them; mount them writable, or use "
+            "another host"
+        )
+    if facts.listed("noexec"):
+        found.append(
+            f"{', '.join(facts.listed('noexec'))} {'is' if len(facts.listed('noexec')) == 1 else 'are'} mounted noexec, and a lab starts "
+            "programs there: mount -o remount,exec, and the same in /etc/fstab"
+        )
+    found += problems_of_use(facts, own, use or {})
     absent = [name for name in CONTROLLERS if name not in value.get("controllers", "").split()]
     if absent:
         found.append(
@@ -156,12 +216,99 @@ def problems(facts: Facts, own: str, address: str, cpus: int, memory_mib: int, a
         found.append(
             f"its clock is {abs(facts.clock_offset_s):.0f} s {ahead} this machine's: set both by NTP (timedatectl set-ntp true)"
         )
-    if address not in facts.addresses:
+    if address not in facts.listed("address"):
         found.append(
-            f"none of its own addresses ({', '.join(facts.addresses) or 'none'}) is {address}, at which ssh reaches it: hosts.addresses must "
+            f"none of its own addresses ({', '.join(facts.listed('address')) or 'none'}) is {address}, at which ssh reaches it: hosts.addresses must "
             "be the hosts' own, by which they reach each other, not those of a NAT before them"
         )
     return found
+
+
+def problems_of_use(facts: Facts, own: str, use: Mapping[str, Any]) -> list[str]:
+    """Why this distribution can't run on a host, each with its cure."""
+    found = []
+    name = use.get("distribution", "")
+    if facts.values.get("lab") != own:
+        found += network_problems(facts, use)
+    resolvers = facts.listed("resolver")
+    if use.get("internet") or use.get("has_dns"):
+        local = [text for text in resolvers if is_loopback(text)]
+        if local and not facts.listed("upstreamResolver"):
+            found.append(
+                f"its /etc/resolv.conf names {local[0]}, a resolver on its own loopback, which pods can't reach (cluster DNS would ask itself): "
+                "name the real one in /etc/resolv.conf, or use systemd-resolved, whose list (/run/systemd/resolve/resolv.conf) is then taken"
+            )
+    if use.get("internet") and not resolvers:
+        found.append(
+            "its /etc/resolv.conf names no resolver, and hosts.internet lets cluster DNS ask it: name one there"
+        )
+    if use.get("own_names"):
+        hostname = facts.values.get("hostname", "")
+        if not re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", hostname):
+            found.append(
+                f"its name is {hostname}, and {name}'s nodes have the hosts' names, which take small letters, digits, hyphens and dots alone: "
+                "hostnamectl set-hostname NAME"
+            )
+    if use.get("copies"):
+        needed, has = glibc_of_copies(str(use["copies"])), facts.values.get("glibc", "")
+        if needed and version(has) < version(needed):
+            found.append(
+                f"its C library is {f'glibc {has}' if has else 'not glibc'}, and {name} copies programs of this machine that need glibc {needed}: "
+                "use a newer system there, drive the lab from a machine with an older one, or take a distribution that brings its own (k3s, k0s)"
+            )
+    return found
+
+
+def network_problems(facts: Facts, use: Mapping[str, Any]) -> list[str]:
+    """Addresses, routes and resolvers of a host that are in the cluster's own networks; a wider route leaves them free."""
+    found = []
+    for whose in ("pods", "services"):
+        if whose not in use:
+            continue
+        network = ipaddress.IPv4Network(use[whose])
+        inside = [f"its address {text}" for text in facts.listed("address") if is_in(f"{text}/32", network)]
+        inside = inside or [f"its route {text}" for text in facts.listed("route") if is_in(text, network)]
+        inside += [f"its resolver {text}" for text in facts.listed("resolver") if is_in(f"{text}/32", network)]
+        if inside:
+            found.append(
+                f"{', '.join(inside[:3])} is in {network}, the network of {use['distribution']}'s {whose}, so packets for one would reach the "
+                "other: take hosts and routes out of it, or another distribution"
+            )
+    return found
+
+
+def is_in(text: str, network: ipaddress.IPv4Network) -> bool:
+    """Whether text is a network inside another, or that one."""
+    try:
+        return ipaddress.IPv4Network(text, strict=False).subnet_of(network)
+    except ValueError:
+        return False
+
+
+def is_loopback(text: str) -> bool:
+    """Whether text is an address of loopback."""
+    try:
+        return ipaddress.ip_address(text.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def version(text: str) -> tuple[int, ...]:
+    """A version's numbers, to compare; none for text that has none."""
+    return tuple(int(number) for number in re.findall(r"\d+", text)[:2])
+
+
+def glibc_of_copies(folder: str) -> str:
+    """The newest version of glibc that a program there needs (its symbols' versions); empty when none needs it."""
+    cache = Path(os.environ.get("LITELAB_CACHE") or RUN.parent.parent.parent / ".cache")
+    found: set[str] = set()
+    for path in [*cache.glob(f"{folder}/bin/*"), *cache.glob(f"{folder}/cni/*")]:
+        with path.open("rb") as file:
+            head = file.read(8192)
+            # A static program names no interpreter.
+            if head.startswith(b"\x7fELF") and b"/ld-linux" in head:
+                found |= {t.decode() for t in re.findall(rb"\0GLIBC_(2\.\d+)(?:\.\d+)?(?=\0)", head + file.read())}
+    return max(found, key=version, default="")
 
 
 def lab_id() -> str:
@@ -239,14 +386,14 @@ def run(name: str, command: str, where: Mapping[str, str], stdin: str = "") -> s
     return done.stdout
 
 
-def ask(name: str, where: Mapping[str, str], own: str) -> Facts:
+def ask(name: str, where: Mapping[str, str], own: str, programs: Sequence[str] = ()) -> Facts:
     """Reach the host, become root there, and read what it is, all in one login.
 
     Raises:
         RefusedError: it can't be reached, or root can't be had.
     """
     frame = hostio.Frame(hostio.new_mark())
-    command = f"timeout {ANSWER_LIMIT_S:.0f} bash -s {shlex.quote(own)}"
+    command = f"timeout {ANSWER_LIMIT_S:.0f} bash -s {shlex.join([own, *programs])}"
     process = subprocess.Popen(
         hostio.words(RUN, name, frame.mark, command),
         stdin=subprocess.PIPE,
@@ -274,6 +421,13 @@ def ask(name: str, where: Mapping[str, str], own: str) -> Facts:
     return facts
 
 
+def explain_sudo(said: str, where: Mapping[str, str]) -> str:
+    """What sudo's own last words mean here."""
+    last = " ".join(said.split())[-300:].rstrip(".")
+    why = next((why for pattern, why in WHY_NO_SUDO if re.search(pattern, said, re.IGNORECASE)), NO_SUDO)
+    return f"{why.format(**where)}. sudo said: {last or 'nothing'}"
+
+
 def find_hindrance(name: str, where: Mapping[str, str]) -> None:
     """Why a host could not be asked, step by step.
 
@@ -284,8 +438,8 @@ def find_hindrance(name: str, where: Mapping[str, str]) -> None:
     if where["user"] != "root":
         try:
             run(name, "sudo -n true", where)
-        except RefusedError:
-            raise RefusedError(NO_SUDO.format(**where)) from None
+        except RefusedError as error:
+            raise RefusedError(explain_sudo(str(error), where)) from None
 
 
 def _path(key: str) -> str:
@@ -332,16 +486,23 @@ def create(name: str, environment: Mapping[str, str], known_hosts: str) -> dict[
         behind = "; behind a bastion, hosts.addresses takes IPv4 addresses" if jump else ""
         msg = f"its name has no IPv4 address here ({error}){behind}"
         raise RefusedError(msg) from None
-    facts = ask(name, where, own)
+    use = json.loads(environment.get("USE") or "{}")
+    facts = ask(name, where, own, use.get("programs", ()))
     found = problems(
-        facts, own, str(address), int(environment["CPUS"]), int(environment["MEMORY_MIB"]), platform.machine()
+        facts,
+        own,
+        str(address),
+        int(environment["CPUS"]),
+        int(environment["MEMORY_MIB"]),
+        platform.machine(),
+        use,
     )
     if found:
         raise RefusedError("; ".join(found))
-    told = {key: value for key, value in facts.values.items() if key not in {"lab", "swap", "init", "diskFreeMib"}}
+    told = {key: value for key, value in facts.values.items() if key not in {"lab", "init", "diskFreeMib", "glibc"}}
     return {
         **told,
-        **{key: facts.number(key) for key in ("cpus", "memoryMib", "diskMib")},
+        **{key: facts.number(key) for key in ("cpus", "memoryMib", "diskMib", "swapMib")},
         "address": address,
     }
 

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Read by root's bash on a host, over ssh: what it is and what is on it, one KEY=VALUE a line; keys may repeat.
-# $1: the lab's id, whose own things on the host hinder nothing.
+# $1: the lab's id, whose own things on the host hinder nothing; then programs that its distribution needs.
 set -uo pipefail
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 own=$1
@@ -45,7 +45,7 @@ fact virtualization "$(systemd-detect-virt 2>/dev/null)"
 fact init "$(cat /proc/1/comm)"
 fact systemd "$(systemctl --version 2>/dev/null | awk 'NR == 1 { print $2 }')"
 fact machineId "$(cat /etc/machine-id 2>/dev/null)"
-fact swap "$(awk '/^SwapTotal:/ { print $2 }' /proc/meminfo)"
+fact swapMib "$(awk '/^SwapTotal:/ { print int($2 / 1024) }' /proc/meminfo)"
 if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
   fact cgroups v2
   fact controllers "$(cat /sys/fs/cgroup/cgroup.controllers)"
@@ -53,13 +53,37 @@ else
   fact cgroups v1
   fact controllers "$(awk 'NR > 1 && $4 == 1 { print $1 }' /proc/cgroups)"
 fi
+fact glibc "$(getconf GNU_LIBC_VERSION 2>/dev/null | sed -n 's/^glibc //p')"
+# Where a lab writes, and where programs that it brings are started; what is not there yet is made in the folder above.
+for folder in /etc /etc/systemd/system /usr/local/bin /opt /var/lib /var/log /run; do
+  at=$folder
+  while [ ! -e "$at" ]; do at=$(dirname "$at"); done
+  [ -w "$at" ] || fact readOnly "$folder"
+  case $folder in /usr/local/bin | /opt | /var/lib)
+    awk -v at="$(readlink -f "$at")" '
+      $5 == "/" || $5 == at || index(at, $5 "/") == 1 { if (length($5) >= longest) { longest = length($5); options = $6 } }
+      END { exit options !~ /(^|,)noexec(,|$)/ }' /proc/self/mountinfo && fact noexec "$folder"
+    ;;
+  esac
+done
+while read -r resolver; do fact resolver "$resolver"; done < <(awk '$1 == "nameserver" { print $2 }' /etc/resolv.conf 2>/dev/null)
+# What stands behind a stub on loopback (step.sh, resolver_file).
+for file in /run/systemd/resolve/resolv.conf /run/NetworkManager/no-stub-resolv.conf /run/NetworkManager/resolv.conf /run/dnsmasq/resolv.conf; do
+  while read -r resolver; do fact upstreamResolver "$resolver"; done < <(
+    awk '$1 == "nameserver" { if ($2 ~ /^(127\.|::1$)/) stub = 1; else list = list $2 "\n" } END { if (!stub) printf "%s", list }' "$file" 2>/dev/null
+  )
+done
 while read -r address; do fact address "$address"; done < <(ip -o -4 addr show scope global 2>/dev/null | awk '{ sub(/\/.*/, "", $4); print $4 }')
-for program in awk base64 flock grep ip iptables iptables-restore iptables-save mount sha256sum tar umount zstd; do
-  command -v "$program" >/dev/null || fact missing "$program"
+for program in awk base64 cmp find flock grep gzip hostname ip iptables iptables-restore iptables-save mktemp mount od pkill sed sha256sum \
+  sort ss stat sysctl systemctl tail tar timeout umount xargs "${@:2}"; do
+  command -v "$program" >/dev/null || [ -x "/snap/bin/$program" ] || fact missing "$program"
 done
 
 fact lab "$(cat /var/lib/litelab/lab 2>/dev/null)"
 if [ "$(cat /var/lib/litelab/lab 2>/dev/null)" != "$own" ]; then
+  while read -r route; do fact route "$route"; done < <(
+    ip -4 route show table all 2>/dev/null | awk '$1 ~ /^[0-9]/ { print $1 } $1 ~ /^(unicast|unreachable|blackhole|prohibit)$/ { print $2 }' | sort -u | head -n 2000
+  )
   # What it carries, and the command that clears it, each by the vendor's own word.
   for script in k3s-uninstall.sh k3s-agent-uninstall.sh; do
     [ ! -x "/usr/local/bin/$script" ] || fact carries "K3s|/usr/local/bin/$script"

@@ -50,6 +50,9 @@ YAML
     provider: kuberouter
     nodeLocalLoadBalancing: {enabled: $failover, type: EnvoyProxy}
   workerProfiles:
+    # Swap is the host's own; pods get none of it.
+    - name: litelab-host
+      values: {failSwapOn: false}
     # For hosts that are containers: the disk is the machine's own, how full it is says nothing about the lab.
     - name: litelab-container
       values:
@@ -60,6 +63,7 @@ YAML
         failCgroupV1: false
     - name: litelab-cgroup-v1
       values:
+        failSwapOn: false
         failCgroupV1: false
 YAML
   } >"$CONFIG.new"
@@ -79,13 +83,15 @@ configure_containerd() {
   } >"$CONTAINERD"
 }
 
-# worker_flags: of a host that runs a kubelet, by the name that the lab gives it.
+# worker_flags: of a host that runs a kubelet, by the name and the address that the lab gives it.
 worker_flags() {
-  [ "$NODE" = "$(hostname)" ] || echo "--kubelet-extra-args=--hostname-override=$NODE"
+  echo "--kubelet-extra-args=--hostname-override=$NODE --node-ip=${ADDRESS:?} --resolv-conf=$(resolver_file)"
   if is_container; then
     echo '--profile=litelab-container'
   elif is_cgroup_v1; then
     echo '--profile=litelab-cgroup-v1'
+  else
+    echo '--profile=litelab-host'
   fi
 }
 

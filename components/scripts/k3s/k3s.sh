@@ -31,14 +31,16 @@ configure() {
     echo "node-name: $NODE"
     echo "node-ip: $ADDRESS"
     echo "flannel-iface: $(interface_of "$ADDRESS")"
-    ! is_container && ! is_cgroup_v1 || echo 'kubelet-arg:'
+    echo 'kubelet-arg:'
+    # Swap is the host's own; pods get none of it.
+    echo '  - fail-swap-on=false'
+    echo "  - resolv-conf=$(resolver_file)"
     ! is_cgroup_v1 || echo '  - fail-cgroupv1=false'
     if is_container; then
-      # The disk and the swap are the machine's own: how full they are says nothing about the lab.
+      # The disk is the machine's own: how full it is says nothing about the lab.
       echo '  - eviction-hard=memory.available<100Mi,nodefs.available<1%,nodefs.inodesFree<1%,imagefs.available<1%'
       echo '  - image-gc-high-threshold=100'
       echo '  - image-gc-low-threshold=99'
-      echo '  - fail-swap-on=false'
       # A host that is a container may not size the machine's connection table.
       echo 'kube-proxy-arg: [conntrack-max-per-core=0, conntrack-min=0]'
     fi

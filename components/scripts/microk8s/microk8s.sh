@@ -139,6 +139,7 @@ launch_config() {
     [ "$ADDONS" = vendor ] || printf 'extraKubeAPIServerArgs:\n  --authorization-mode: RBAC,Node\n'
     # MicroK8s's own, which this file replaces.
     printf 'extraKubeletArgs:\n  --cluster-domain: cluster.local\n  --cluster-dns: 10.152.183.10\n'
+    printf '  --fail-swap-on: "false"\n  --resolv-conf: %s\n' "$(resolver_file)"
     ! is_cgroup_v1 || printf '  %s: "false"\n' --fail-cgroupv1
     printf 'addons:\n  - name: dns\n'
   } >"$COMMON/.microk8s.yaml"

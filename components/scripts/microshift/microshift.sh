@@ -225,9 +225,10 @@ configure() {
   new=$(
     printf 'node:\n  hostnameOverride: %s\n  nodeIP: %s\napiServer:\n  subjectAltNames:\n  - %s\n' "$NODE" "$ADDRESS" "$ADDRESS"
     [ "$ADDONS" = vendor ] || printf 'ingress:\n  status: Removed\nstorage:\n  driver: none\n  optionalCsiComponents:\n  - none\ntelemetry:\n  status: Disabled\n'
-    ! is_container && ! is_cgroup_v1 || echo 'kubelet:'
+    # Swap is the host's own; pods get none of it.
+    printf 'kubelet:\n  failSwapOn: false\n  resolvConf: %s\n' "$(resolver_file)"
     ! is_cgroup_v1 || echo '  failCgroupV1: false'
-    # The disk and the swap are the machine's own: how full they are says nothing about the lab.
+    # The disk is the machine's own: how full it is says nothing about the lab.
     ! is_container || cat <<'YAML'
   evictionHard:
     memory.available: 100Mi
@@ -236,7 +237,6 @@ configure() {
     imagefs.available: 1%
   imageGCHighThresholdPercent: 100
   imageGCLowThresholdPercent: 99
-  failSwapOn: false
 YAML
   )
   [ "$(cat "$CONFIG" 2>/dev/null)" != "$new" ] || return 1

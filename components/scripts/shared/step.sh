@@ -187,8 +187,6 @@ can_lower_oom() { [ $((0x$(awk '/^CapEff/ { print $2 }' /proc/self/status) >> 24
 prepare_os() {
   local module
   is_container || {
-    swapoff -a
-    [ ! -e /etc/fstab ] || sed -i -E '/^[^#].*[[:space:]]swap[[:space:]]/s/^/# litelab: /' /etc/fstab
     for module in overlay br_netfilter nf_conntrack vxlan; do modprobe "$module" 2>/dev/null || true; done
     printf '%s\n' overlay br_netfilter nf_conntrack vxlan >/etc/modules-load.d/litelab.conf
     printf 'net.ipv4.ip_forward=1\nnet.bridge.bridge-nf-call-iptables=1\nfs.inotify.max_user_instances=8192\nfs.inotify.max_user_watches=524288\n' >/etc/sysctl.d/90-litelab.conf
@@ -197,13 +195,27 @@ prepare_os() {
   [ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ] || sysctl -q -w net.ipv4.ip_forward=1
 }
 
-# restore_os: the host's own swap and files again; sysctls are restored by who gave the host.
+# restore_os: without the lab's files; sysctls are restored by who gave the host. An older Litelab turned swap off.
 restore_os() {
   rm -f /etc/modules-load.d/litelab.conf /etc/sysctl.d/90-litelab.conf
   if grep -qs '^# litelab: ' /etc/fstab; then
     sed -i 's/^# litelab: //' /etc/fstab
     swapon -a || say "host $NODE: swap could not be turned on again; 'swapon -a' there says why"
   fi
+}
+
+# resolver_file: the list of resolvers that pods can use. One on the host's loopback, a stub, is another thing inside a pod.
+resolver_file() {
+  local file stub='^[[:space:]]*nameserver[[:space:]]+(127\.|::1([[:space:]]|$))'
+  if grep -qsE "$stub" /etc/resolv.conf; then
+    for file in /run/systemd/resolve/resolv.conf /run/NetworkManager/no-stub-resolv.conf /run/NetworkManager/resolv.conf /run/dnsmasq/resolv.conf; do
+      if grep -qsE '^[[:space:]]*nameserver[[:space:]]' "$file" && ! grep -qE "$stub" "$file"; then
+        echo "$file"
+        return
+      fi
+    done
+  fi
+  echo /etc/resolv.conf
 }
 
 # interface_of ADDRESS: the link that has it.

@@ -19,6 +19,7 @@ apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 clusterDNS: [$DNS_ADDRESS]
 clusterDomain: cluster.local
+resolvConf: $(resolver_file)
 cgroupDriver: $driver
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
 featureGates: $gates

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import ipaddress
 import json
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from components import registry
+from components.hosts import existing
 from components.steps import SCRIPTS
 
 FOLDER = SCRIPTS / "existing"
 OWN = "x-lab-abc123@here"
 GOOD = {
     "os": "Debian", "kernel": "6.1", "architecture": "x86_64", "cpuModel": "A", "cpus": "2", "memoryMib": "1990", "diskMib": "10000",
-    "diskFreeMib": "9000", "fileSystem": "ext4", "virtualization": "kvm", "init": "systemd", "systemd": "252", "swap": "0",
+    "diskFreeMib": "9000", "fileSystem": "ext4", "virtualization": "kvm", "init": "systemd", "systemd": "252", "swapMib": "0", "hostname": "metal-7", "glibc": "9.9",
     "cgroups": "v2", "controllers": "cpuset cpu io memory pids", "machineId": "aaaa", "lab": "",
 }  # fmt: skip
 
@@ -36,12 +40,17 @@ def _load(name: str) -> ModuleType:
 facts, alike = _load("facts"), _load("alike")
 
 
-def hinders(*more: str, clock_s: float = 0.0, **values: str) -> str:
-    """Why a host that says this of itself is refused; empty when it is not."""
+def hinders(*more: str, clock_s: float = 0.0, use: dict[str, Any] | None = None, **values: str) -> str:
+    """Why a host that says this of itself is refused, for a distribution; empty when it is not."""
     lines = [f"{key}={value}" for key, value in {**GOOD, **values}.items()] + ["address=192.0.2.11", *more]
     lines.append(f"clockNs={int((1000.0 + clock_s) * 1e9)}")
     said = facts.parse((line + "\n", 1000.0) for line in lines)
-    return "; ".join(facts.problems(said, OWN, "192.0.2.11", 2, 2048, "x86_64"))
+    return "; ".join(facts.problems(said, OWN, "192.0.2.11", 2, 2048, "x86_64", use))
+
+
+def use_of(distribution: str, *, internet: bool = False) -> dict[str, Any]:
+    """What hosts of a lab of a distribution are for."""
+    return existing._use(distribution, internet=internet)
 
 
 class TestRefusals:
@@ -56,7 +65,6 @@ class TestRefusals:
             ({"cpus": "1"}, "hosts.cpus asks for 2"),
             ({"memoryMib": "1800"}, "hosts.memoryMib asks for 2048"),
             ({"diskFreeMib": "100"}, "100 MiB are free"),
-            ({"swap": "1000"}, "swapoff -a"),
             ({"controllers": "cpu pids"}, "cgroup_enable=memory"),
         ],
     )
@@ -135,6 +143,154 @@ class TestRecord:
         assert words in facts.explain(said, where)
 
 
+@pytest.fixture(autouse=True)
+def _no_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache without programs that could be copied."""
+    monkeypatch.setenv("LITELAB_CACHE", str(tmp_path / "cache"))
+
+
+class TestSwap:
+    def test_a_host_that_swaps_is_taken(self) -> None:
+        assert hinders(swapMib="2000") == ""
+
+
+class TestPlacesAndPrograms:
+    @pytest.mark.parametrize("place", ["/usr/local/bin", "/opt", "/etc", "/etc/systemd/system", "/var/lib"])
+    def test_a_read_only_place_is_named(self, place: str) -> None:
+        assert f"{place} can't be written there" in hinders(f"readOnly={place}")
+
+    @pytest.mark.parametrize("place", ["/usr/local/bin", "/opt", "/var/lib"])
+    def test_a_place_where_nothing_may_be_started_is_named(self, place: str) -> None:
+        message = hinders(f"noexec={place}")
+        assert f"{place} is mounted noexec" in message
+        assert "remount,exec" in message
+
+    def test_programs_that_are_missing_are_named_together(self) -> None:
+        assert "it lacks iptables, snap: install" in hinders("missing=iptables", "missing=snap")
+
+
+class TestNetworks:
+    @pytest.mark.parametrize("distribution", registry.distributions())
+    @pytest.mark.parametrize("whose", ["pods", "services"])
+    @pytest.mark.parametrize("kind", ["address", "route", "resolver"])
+    def test_what_is_in_a_distributions_network_is_named_with_it(
+        self, distribution: str, whose: str, kind: str
+    ) -> None:
+        use = use_of(distribution)
+        network = ipaddress.IPv4Network(use[whose])
+        inside = {
+            "address": str(network[5]),
+            "resolver": str(network[5]),
+            "route": str(next(network.subnets(new_prefix=max(24, network.prefixlen)))),
+        }[kind]
+        message = hinders(f"{kind}={inside}", "upstreamResolver=192.0.2.1", use=use)
+        assert f"its {kind} {inside} is in {network}, the network of {distribution}'s {whose}" in message
+
+    @pytest.mark.parametrize("distribution", registry.distributions())
+    @pytest.mark.parametrize(
+        "route", ["0.0.0.0/1", "128.0.0.0/1", "10.0.0.0/8", "192.0.2.0/24", "172.16.0.0/12", "fe80::/64"]
+    )
+    def test_a_wider_route_or_another_one_is_no_hindrance(self, distribution: str, route: str) -> None:
+        assert hinders(f"route={route}", use=use_of(distribution)) == ""
+
+    @pytest.mark.parametrize("distribution", registry.distributions())
+    def test_the_labs_own_links_and_routes_hinder_nothing(self, distribution: str) -> None:
+        use = use_of(distribution)
+        inside = str(ipaddress.IPv4Network(use["pods"])[1])
+        assert hinders(f"address={inside}", f"route={use['pods']}", use=use, lab=OWN) == ""
+
+
+class TestResolvers:
+    @pytest.mark.parametrize("distribution", registry.distributions())
+    @pytest.mark.parametrize("stub", ["127.0.0.53", "127.0.0.1", "::1"])
+    def test_a_stub_is_refused_unless_what_stands_behind_it_is_known(self, distribution: str, stub: str) -> None:
+        use = use_of(distribution, internet=True)
+        assert f"names {stub}, a resolver on its own loopback" in hinders(f"resolver={stub}", use=use)
+        assert hinders(f"resolver={stub}", "upstreamResolver=192.0.2.1", use=use) == ""
+
+    def test_without_internet_upstreams_dns_asks_nobody(self) -> None:
+        assert hinders("resolver=127.0.0.53", use=use_of("upstream")) == ""
+        assert "its own loopback" in hinders("resolver=127.0.0.53", use=use_of("k0s"))
+
+    def test_with_internet_there_must_be_one(self) -> None:
+        assert "names no resolver" in hinders(use=use_of("upstream", internet=True))
+
+
+class TestNames:
+    @pytest.mark.parametrize("name", ["metal-7", "node-b.corp.example", "7"])
+    def test_names_that_nodes_can_have_are_taken(self, name: str) -> None:
+        assert hinders(use=use_of("microk8s"), hostname=name) == ""
+
+    @pytest.mark.parametrize("name", ["Metal-7", "node_b", "-x", "a..b", ""])
+    def test_others_are_refused_where_nodes_have_the_hosts_names(self, name: str) -> None:
+        assert "hostnamectl set-hostname" in hinders(use=use_of("microk8s"), hostname=name)
+
+    @pytest.mark.parametrize("name", ["Metal-7", "node_b"])
+    @pytest.mark.parametrize("distribution", ["upstream", "k0s", "k3s", "microshift"])
+    def test_elsewhere_the_lab_gives_nodes_their_names(self, distribution: str, name: str) -> None:
+        assert hinders(use=use_of(distribution), hostname=name, glibc="99.9") == ""
+
+
+class TestCLibrary:
+    @pytest.fixture
+    def needed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Programs of this machine: a dynamic one, and a static one that only has the text in it."""
+        monkeypatch.setenv("LITELAB_CACHE", str(tmp_path))
+        (tmp_path / "artifacts/upstream-v1/bin").mkdir(parents=True)
+        head = b"\x7fELF" + b"\0" * 60
+        dynamic = head + b"/lib64/ld-linux-x86-64.so.2\0" + b"\0GLIBC_2.2.5\0GLIBC_2.34\0GLIBC_2.9\0"
+        (tmp_path / "artifacts/upstream-v1/bin/containerd").write_bytes(dynamic)
+        (tmp_path / "artifacts/upstream-v1/bin/kubernetes").write_bytes(head + b"\0GLIBC_2.99\0")
+
+    @pytest.mark.usefixtures("needed")
+    @pytest.mark.parametrize("has", ["2.31", "2.28", "2.9", ""])
+    def test_an_older_one_than_copied_programs_need_is_refused_with_both(self, has: str) -> None:
+        message = hinders(use=use_of("upstream"), glibc=has)
+        assert f"its C library is {f'glibc {has}' if has else 'not glibc'}" in message
+        assert "need glibc 2.34" in message
+
+    @pytest.mark.usefixtures("needed")
+    @pytest.mark.parametrize("has", ["2.34", "2.36", "2.100", "3.0"])
+    def test_one_that_is_new_enough_is_taken(self, has: str) -> None:
+        assert hinders(use=use_of("upstream"), glibc=has) == ""
+
+    @pytest.mark.usefixtures("needed")
+    @pytest.mark.parametrize("distribution", ["k0s", "k3s", "microk8s", "microshift"])
+    def test_distributions_that_bring_their_programs_ask_for_none(self, distribution: str) -> None:
+        assert hinders(use=use_of(distribution), glibc="2.17") == ""
+
+
+class TestSudo:
+    @pytest.mark.parametrize(
+        ("said", "cure"),
+        [
+            ("sudo: a password is required", "NOPASSWD"),
+            ("sudo: a terminal is required to read the password", "NOPASSWD"),
+            ("sudo: sorry, you must have a tty to run sudo", "!requiretty"),
+            ("op is not in the sudoers file.  This incident will be reported.", "has no right to sudo"),
+            ("Sorry, user op may not run sudo on metal-7.", "has no right to sudo"),
+            ("Sorry, user op is not allowed to execute '/bin/true' as root on metal-7.", "has no right to sudo"),
+            ("sudo: account validation failure, is your account locked?", "usermod -U"),
+            ("sudo: Account or password is expired, reset your password and try again", "chage"),
+            ("bash: line 1: sudo: command not found", "apt-get install sudo"),
+            ("sh: 1: sudo: not found", "apt-get install sudo"),
+            ("fish: Unknown command: sudo", "apt-get install sudo"),
+            (
+                "sudo: effective uid is not 0, is /usr/bin/sudo on a file system with the 'nosuid' option set",
+                "setuid root",
+            ),
+            ('sudo: The "no new privileges" flag is set, which prevents sudo from running as root.', "setuid root"),
+            ("/etc/sudoers.d/x:1:7: syntax error", "visudo -c"),
+            ("sudo: /etc/sudoers is world writable", "visudo -c"),
+            ("something new", "NOPASSWD"),
+        ],
+    )
+    def test_its_own_words_are_there_with_their_cure(self, said: str, cure: str) -> None:
+        message = facts.explain_sudo(said, {"user": "op"})
+        assert cure in message
+        assert "sudo said: " + " ".join(said.split()).rstrip(".") in message
+
+
 class TestAlike:
     def check(
         self,
@@ -143,7 +299,7 @@ class TestAlike:
         *changes: dict[str, Any],
         allow: str = "false",
     ) -> tuple[int, str, str]:
-        base = {**GOOD, "cpus": 2, "memoryMib": 1990, "diskMib": 10000}
+        base = {**GOOD, "cpus": 2, "memoryMib": 1990, "diskMib": 10000, "swapMib": 0}
         hosts = {f"host-{n}": {**base, "machineId": f"id-{n}", **change} for n, change in enumerate(changes, start=1)}
         monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(hosts)))
         monkeypatch.setenv("ALLOW_DIFFERENT", allow)
@@ -157,12 +313,20 @@ class TestAlike:
         code, out, _ = self.check(monkeypatch, capsys, {}, {"memoryMib": 1985}, {"diskMib": 10100})
         assert code == 0
         assert json.loads(out) == {
-            "cpus": 2, "memoryMib": 1985, "cgroups": "v2", "alike": True, "differences": [],
+            "cpus": 2, "memoryMib": 1985, "swapMib": 0, "cgroups": "v2", "alike": True, "differences": [],
         }  # fmt: skip
 
     @pytest.mark.parametrize(
         "change",
-        [{"kernel": "6.2"}, {"cpuModel": "B"}, {"cpus": 4}, {"memoryMib": 4000}, {"cgroups": "v1"}, {"diskMib": 20000}],
+        [
+            {"kernel": "6.2"},
+            {"cpuModel": "B"},
+            {"cpus": 4},
+            {"memoryMib": 4000},
+            {"cgroups": "v1"},
+            {"diskMib": 20000},
+            {"swapMib": 4096},
+        ],
     )
     def test_hosts_that_differ_are_refused_unless_allowed_and_then_marked(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], change: dict[str, Any]
@@ -203,7 +367,7 @@ def probed() -> list[str]:
 class TestProbe:
     def test_this_machine_answers_every_fact_that_is_compared(self, probed: list[str]) -> None:
         said = facts.parse((line, 0.0) for line in probed)
-        assert {*alike.SAME, *alike.NEARLY_SAME, "machineId", "diskFreeMib", "swap", "controllers"} <= set(said.values)
+        assert {*alike.SAME, *alike.NEARLY_SAME, "machineId", "diskFreeMib", "controllers"} <= set(said.values)
         assert said.number("cpus") > 0
         assert said.number("memoryMib") > 0
         assert said.clock_offset_s > 1.7e9

@@ -73,44 +73,69 @@ def test_an_empty_host_carries_nothing(tmp_path: Path) -> None:
     assert carried("mkdir -p /etc/cni/net.d /var/lib/kubelet/pods /etc/rancher/k3s", tmp_path) == []
 
 
-@pytest.mark.parametrize("path", CONFIGURATION)
-def test_configuration_of_the_user_is_named_and_can_be_moved_away_and_back(path: str, tmp_path: Path) -> None:
-    (found,) = carried(f"put {path} theirs", tmp_path)
-    what, _, cure = found.partition("|")
-    assert path.rpartition("/")[2] in what
-    move = re.search(r"'(mv (\S+) \S+)'", cure)
-    assert move
-    assert path.startswith(move[2])
+def test_configuration_of_the_user_is_named_and_the_named_command_moves_it_away(tmp_path: Path) -> None:
+    put = "".join(f"put {path} theirs\n" for path in CONFIGURATION)
+    found = carried(put, tmp_path / "1")
+    moves = [re.search(r"\|move it away, '(mv (\S+) \S+)'", text) for text in found]
+    starts = [move[2] for move in moves if move]
+    assert [path for path in CONFIGURATION if not path.startswith(tuple(starts))] == []
+    assert len(starts) == len(found)
+    assert "config.yaml.d/10-theirs.yaml" in "".join(found)
+    assert carried(put + "".join(f"{move[1]}\n" for move in moves if move), tmp_path / "2") == []
 
 
-@pytest.mark.parametrize("path", CONFIGURATION)
-def test_the_named_command_clears_it(path: str, tmp_path: Path) -> None:
-    (found,) = carried(f"put {path} theirs", tmp_path / "1")
-    move = re.search(r"'(mv \S+ \S+)'", found)
-    assert move
-    assert carried(f"put {path} theirs; {move[1]}", tmp_path / "2") == []
+def test_data_is_named(tmp_path: Path) -> None:
+    found = "".join(carried("".join(f"put {path} theirs\n" for path in DATA), tmp_path))
+    assert [path for path in DATA if not any(f"files in {start} (" in found for start in parents(path))] == []
 
 
-@pytest.mark.parametrize("path", DATA)
-def test_data_is_named(path: str, tmp_path: Path) -> None:
-    found = carried(f"put {path} theirs", tmp_path)
-    assert len([text for text in found if "files in " in text]) == 1
+def parents(path: str) -> list[str]:
+    """All folders above a path."""
+    return [str(parent) for parent in Path(path).parents]
 
 
-@pytest.mark.parametrize("disk", DISKS)
-class TestDisksOfTheirOwn:
-    def test_an_empty_one_is_taken(self, disk: str, tmp_path: Path) -> None:
-        assert carried(f"mkdir -p {disk}; mount -t tmpfs none {disk}; mkdir {disk}/lost+found", tmp_path) == []
+def test_disks_of_their_own_are_taken_empty_and_else_refused_with_a_command_that_leaves_them_mounted(
+    tmp_path: Path,
+) -> None:
+    mount = "".join(f"mkdir -p {disk}; mount -t tmpfs none {disk}; mkdir {disk}/lost+found\n" for disk in DISKS)
+    assert carried(mount, tmp_path / "1") == []
+    mount += "".join(f"put {disk}/a/b theirs\n" for disk in DISKS)
+    found = [text for text in carried(mount, tmp_path / "2") if "files in" in text]
+    assert [disk for disk in DISKS if not re.search(rf"leaves .*{disk}\b.* mounted", "\n".join(found))] == []
+    assert "rm -rf" not in "".join(found)
+    clears = [re.search(r"'(find .*?)', which", text) for text in found]
+    again = mount + "".join(f"{clear[1]}\n" for clear in clears if clear)
+    again += "".join(f"mountpoint -q {disk} && [ -d {disk}/lost+found ]\n" for disk in DISKS)
+    assert carried(again, tmp_path / "3") == []
 
-    def test_one_with_data_is_refused_with_a_command_that_leaves_it_mounted(self, disk: str, tmp_path: Path) -> None:
-        mount = f"mkdir -p {disk}; mount -t tmpfs none {disk}; mkdir {disk}/lost+found; put {disk}/a/b theirs"
-        found = next(text for text in carried(mount, tmp_path / "1") if "files in" in text)
-        assert "rm -rf" not in found
-        assert f"leaves {disk} mounted" in found
-        clear = re.search(r"'(find .*?)', which", found)
-        assert clear
-        again = f"{mount}; {clear[1]}; mountpoint -q {disk} && [ -d {disk}/lost+found ] || exit 9"
-        assert carried(again, tmp_path / "2") == []
+
+def test_places_that_are_read_only_or_noexec_are_told(tmp_path: Path) -> None:
+    script = "mount -o remount,ro /opt; mount -o remount,noexec /usr/local; mount -t tmpfs -o ro none /var/log\n"
+    done = on_empty_host(f"{script}bash {PROBE} x", tmp_path, {"systemctl": ""}, tmp_path / "bin")
+    assert re.findall(r"(?m)^readOnly=(.*)$", done.stdout) == ["/opt", "/var/log"]
+    assert re.findall(r"(?m)^noexec=(.*)$", done.stdout) == ["/usr/local/bin"]
+
+
+@pytest.mark.parametrize(
+    ("lists", "upstream", "file"),
+    [
+        ({"/etc/resolv.conf": "192.0.2.1"}, [], "/etc/resolv.conf"),
+        ({"/etc/resolv.conf": "127.0.0.53"}, [], "/etc/resolv.conf"),
+        ({"/etc/resolv.conf": "127.0.0.53", "/run/systemd/resolve/resolv.conf": "192.0.2.1"}, ["192.0.2.1"], "/run/systemd/resolve/resolv.conf"),
+        ({"/etc/resolv.conf": "127.0.0.1", "/run/NetworkManager/no-stub-resolv.conf": "192.0.2.2"}, ["192.0.2.2"], "/run/NetworkManager/no-stub-resolv.conf"),
+        ({"/etc/resolv.conf": "::1", "/run/systemd/resolve/resolv.conf": "127.0.0.1"}, [], "/etc/resolv.conf"),
+    ],
+)  # fmt: skip
+def test_a_step_takes_the_resolvers_that_the_probe_has_found(
+    tmp_path: Path, lists: dict[str, str], upstream: list[str], file: str
+) -> None:
+    script = "".join(
+        f"mkdir -p $(dirname {path}); echo nameserver {address} >{path}\n" for path, address in lists.items()
+    )
+    script += f". {SCRIPTS}/shared/step.sh; echo file=$(resolver_file); bash {PROBE} x\n"
+    done = on_empty_host(script, tmp_path, {"systemctl": ""}, tmp_path / "bin")
+    assert re.findall(r"(?m)^upstreamResolver=(.*)$", done.stdout) == upstream, done.stderr
+    assert f"file={file}\n" in done.stdout
 
 
 def test_every_place_that_a_reset_clears_is_looked_at(tmp_path: Path) -> None:
