@@ -76,7 +76,11 @@ def load(
 def _shared(site: Path) -> tuple[dict[str, Any], Source]:
     file = _mapping(site, "what all labs share", "proxy: http://proxy.example:3128")
     if other := [key for key in file.content if key not in (*SITE_KEYS, *CHECKOUT_KEYS)]:
-        msg = f"{file.at((other[0],))}: {', '.join(other)} can't be shared by all labs; it takes {', '.join((*SITE_KEYS, *CHECKOUT_KEYS))}. Nothing was made."
+        near = refusals.nearest(other[0], (*SITE_KEYS, *CHECKOUT_KEYS))
+        msg = (
+            f"{file.at((other[0],))}: {', '.join(other)} can't be shared by all labs; it takes {', '.join((*SITE_KEYS, *CHECKOUT_KEYS))}.{near} "
+            "Nothing was made."
+        )
         raise SettingsError(msg)
     return {key: value for key, value in file.content.items() if key in SITE_KEYS}, file
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from inputs.limits import MOST_REPEATS, WORKLOAD, workload_label
 from tools.setup import bundle, events, hostio, presence, published, stacks
 from tools.setup import status as look
 from tools.setup.errors import SetupError
@@ -52,7 +53,7 @@ def up(cache: Path, stack: str, progress: Progress) -> int:
             print(f"\n{_look_inside(stack, look.guide(cache, stack))}{_old_figures(cache, stack)}", file=sys.stderr)
         return code
     figures = _measured(cache, stack)
-    results = [OWN / "results" / stack / f"latest-{Path(name).stem}" for name in figures]
+    results = [OWN / "results" / stack / f"latest-{workload_label(name)}" for name in figures]
     if results:
         subprocess.run(
             [
@@ -222,22 +223,31 @@ def bench(cache: Path, stack: str, workload: str, repeats: str) -> int:
     _kubeconfig(stack)
     shipped = sorted(path.stem for path in (PROJECT / "benchmarks" / "workloads").glob("*.yaml"))
     if workload not in shipped and not (PROJECT / workload).is_file():
-        msg = f"make bench: there is no workload {workload!r}. There are {', '.join(shipped)}; or name a file by its path below the project: WORKLOAD=."
+        msg = f"make bench: there is no workload {workload!r}. There are {', '.join(shipped)}; or name a file by its path, from / or below the project: WORKLOAD=."
         raise SetupError(msg)
-    if not re.fullmatch(r"[1-9][0-9]{0,2}", repeats):
-        msg = f"make bench: REPEATS is how often the workload is measured, from 1 to 999, and not {repeats!r}."
+    if not re.fullmatch(WORKLOAD, workload):
+        msg = f"make bench: WORKLOAD takes a name or a path of letters, digits and . _ / + @ -, and not {workload!r}. Give the file another name."
+        raise SetupError(msg)
+    if not re.fullmatch(r"[1-9][0-9]*", repeats) or len(repeats) > 9 or int(repeats) > MOST_REPEATS:
+        msg = (
+            f"make bench: REPEATS is how often the workload is measured, from 1 to {MOST_REPEATS}, and not {repeats!r}."
+        )
         raise SetupError(msg)
     if reopen(stack) != 0:
         return 1
-    steps = sorted(run.glob("benchmark-*/run.sh"), key=lambda p: p.stat().st_mtime)
     environment = {**stacks.environment(cache), "REPEATS": repeats}
+    # Read by the code that measures.
+    read = [str(cache / "venv/bin/python3"), "-m", "benchmarks", "check", "--repeats", repeats, "--", workload]
+    if subprocess.run(read, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL, check=False).returncode != 0:
+        return 1
+    steps = sorted(run.glob("benchmark-*/run.sh"), key=lambda p: p.stat().st_mtime)
     code = subprocess.run(
         [str(steps[-1]), "create", workload], cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL, check=False
     ).returncode
     hand_over()
     if code != 0:
         return code
-    latest = OWN / "results" / stack / f"latest-{Path(workload).stem}"
+    latest = OWN / "results" / stack / f"latest-{workload_label(workload)}"
     code = subprocess.run(
         [str(cache / "venv/bin/python3"), "-m", "benchmarks", "show", str(latest)],
         cwd=PROJECT,

@@ -28,17 +28,24 @@ took() {
   rm -f "$1"/.steps-*
 }
 
+# label WORKLOAD: what its results are called, another for each file (inputs/limits.py has the same).
+label() {
+  local name=${1%.yaml}
+  name=${name#/}
+  echo "${name//\//-}"
+}
+
 # newest FOLDER WORKLOAD: latest-WORKLOAD is this run, also when it failed; without a result of it there is none, rather than an old one.
 newest() {
   local link
-  link=$(dirname "$1")/latest-$(basename "$2" .yaml)
+  link=$(dirname "$1")/latest-$(label "$2")
   if [ -s "$1/result.json" ]; then ln -sfn "$(basename "$1")" "$link"; else rm -f "$link"; fi
 }
 
 create() {
   local workload=$1 out steps context contexts=()
   for context in ${CONTEXTS:-}; do contexts+=(--context "$context"); done
-  out=.lab/results/$STACK/$(date -u +%Y%m%dT%H%M%SZ)-$(basename "$workload" .yaml)
+  out=.lab/results/$STACK/$(date -u +%Y%m%dT%H%M%SZ)-$(label "$workload")
   mkdir -p "$out"
   steps=$out/steps.json
   took "$out" | awk 'BEGIN { printf "[" } { printf "%s%s", (NR > 1 ? ",\n" : ""), $0 } END { print "]" }' >"$steps"

@@ -106,6 +106,11 @@ class TestSite:
         ):
             load(stacks, "upstream-lab", "", {}, site)
 
+    def test_where_pulumi_keeps_its_state_is_no_setting_of_a_lab(self, stacks: Path) -> None:
+        site = stacks.parent / "site.yaml"
+        site.write_text("backend: s3://b\npassphraseFile: /p\nproxy: http://proxy.example:3128\n")
+        assert load(stacks, "upstream-lab", "", {}, site).proxy == "http://proxy.example:3128"
+
     def test_no_such_file_is_nothing_shared(self, stacks: Path) -> None:
         assert load(stacks, "upstream-lab", "", {}, stacks / "none.yaml").proxy is None
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from inputs.limits import MOST_REPEATS
 from tools.setup import lab, presence, stacks
 from tools.setup.errors import SetupError
 from tools.setup.places import PROJECT
@@ -145,6 +146,8 @@ class TestWrongWords:
             ("nope", "3", "no workload 'nope'. There are .*pods-8"),
             ("pods-8", "x", "REPEATS .* not 'x'"),
             ("pods-8", "0", "REPEATS"),
+            ("pods-8", f"{MOST_REPEATS + 1}", f"from 1 to {MOST_REPEATS}, and not '{MOST_REPEATS + 1}'"),
+            ("pods-8", "9" * 5000, "REPEATS"),
         ],
     )
     def test_a_bench_that_can_t_be_begins_nothing(self, workload: str, repeats: str, said: str, tmp_path: Path) -> None:
