@@ -14,7 +14,7 @@ override SHELL := /bin/sh
 .NOTPARALLEL:
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor setup lab destroy stack passphrase status ssh logs kubeconfig bench orphans check test test-full test-libvirt test-machines faults perf image clean-cache format conformance contract pins
+.PHONY: help doctor setup lab destroy stack passphrase status ssh logs kubeconfig bench orphans check test test-full test-libvirt test-machines faults fuzz perf image clean-cache format conformance contract pins
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -70,9 +70,9 @@ pins: ## look up the digests of distributions that nobody has pinned yet (needs 
 format: ## format the code
 	@$(RUN) sh -c 'ruff format . && ruff check --fix .'
 
-check: ## format, lint, types, shell, unit and graph tests
+check: ## format, lint, types, shell, unit and graph tests, and a seeded half minute of make fuzz
 	@$(SETUP) setup --group tests
-	@$(RUN) sh -c 'ruff format --check . && ruff check . && mypy && shellcheck -x $$(git ls-files "*.sh" .ci/run) && pytest -n 2 tests/unit tests/graph'
+	@$(RUN) sh -c 'ruff format --check . && ruff check . && mypy && shellcheck -x $$(git ls-files "*.sh" .ci/run) && pytest -n 2 tests/unit tests/graph tests/fuzz'
 
 conformance: ## the command plugin against what pulumi-command promises
 	@$(SETUP) setup --group tests
@@ -99,6 +99,10 @@ test-machines: ## the default lab on whole machines of Debian 12 and 13, emulate
 faults: ## hurt labs in every way there is a test for, 60 and more faults, and print what came of it (hours; SEED=n repeats one)
 	@$(SETUP) setup --group tests
 	@$(RUN) env FAULTS_SEED=$(or $(SEED),$$(date +%s)) pytest -m faults tests/faults
+
+fuzz: ## hand random files and outputs to everything that reads them: MINUTES=20; no crash, no traceback
+	@$(SETUP) setup --group tests
+	@$(RUN) env MINUTES=$(or $(MINUTES),20) python3 -m tests.fuzz
 
 perf: ## the performance figures, side by side with plain shell, and of up to 100 workers (about 30 minutes)
 	@$(RUN) sh -c 'for figure in hosts cluster warm scale; do python3 -m tests.perf.$$figure || status=$$?; done; exit $${status:-0}'

@@ -177,7 +177,7 @@ def _fix(schema: dict[str, Any], value: object, text: str | None) -> str:
         return f"set it to {low} or more"
     if schema.get("type") == "string" and (is_number or isinstance(value, bool)):
         return "put it in quotes" if text is None else f"put it in quotes: '{_short(text)}'"
-    if schema.get("type") == "array" and isinstance(value, str):
+    if schema.get("type") == "array" and isinstance(value, str) and text is None:
         return f"write [{_short(value)}]"
     return ""
 

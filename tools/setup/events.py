@@ -63,9 +63,13 @@ def _keep(to: Path, folder: Path) -> None:
 def summary(line: str) -> dict[str, Any] | None:
     """What is kept of one event: ``{"at", "urn", "did" or "failed" or "warning" or "error": text}``, or nothing."""
     try:
-        event = json.loads(line)
-    except ValueError:
+        return _summary(json.loads(line))
+    # An event of another form, as a later Pulumi may have, is passed over.
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return None
+
+
+def _summary(event: dict[str, Any]) -> dict[str, Any] | None:
     at = event.get("timestamp")
     if (told := event.get("diagnosticEvent")) and told.get("severity") in {"warning", "error"}:
         return {"at": at, "urn": told.get("urn", ""), told["severity"]: told.get("message", "")}

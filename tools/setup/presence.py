@@ -83,8 +83,23 @@ class Seen:
 
 def resources(cache: Path, stack: str) -> list[dict[str, Any]]:
     """What the stack's state has; nothing when there is no state."""
-    found: list[dict[str, Any]] = stacks.latest(stack, cache).get("resources") or []
-    return [entry for entry in found if not entry.get("delete")]
+    found = stacks.latest(stack, cache).get("resources")
+    return [entry for entry in found if _is_resource(entry) and not entry.get("delete")] if isinstance(found, list) else []
+
+
+def _is_resource(entry: object) -> bool:
+    """Whether it has the form that Pulumi gives a resource in its state."""
+    if not isinstance(entry, dict):
+        return False
+    inputs, outputs = entry.get("inputs", {}), entry.get("outputs", {})
+    return (
+        isinstance(entry.get("urn"), str)
+        and isinstance(entry.get("type"), str)
+        and isinstance(entry.get("parent", ""), str)
+        and isinstance(inputs, dict)
+        and isinstance(outputs, dict)
+        and isinstance(inputs.get("environment", {}), dict)
+    )
 
 
 def kind_of(known: Sequence[Mapping[str, Any]]) -> str:

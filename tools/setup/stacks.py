@@ -112,7 +112,7 @@ def latest(stack: str, cache: Path | None = None) -> dict[str, Any]:
             found = json.loads(path.read_text(encoding="utf-8"))["checkpoint"]["latest"]
         else:
             found = json.loads(pulumi(cache or places.cache(), "stack", "export", "--stack", stack))["deployment"]
-    except (OSError, ValueError, KeyError, TypeError, SetupError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, SetupError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -163,7 +163,7 @@ def _shown(path: Path) -> Path:
 def _is_whole(path: Path) -> bool:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and isinstance(content.get("checkpoint"), dict)
 
@@ -295,7 +295,7 @@ def create_from(cache: Path, name: str, lab: str, progress: Progress) -> None:
 def _lab_of(stack: str) -> str:
     """The lab that a stack is of; its own name unless its configuration says another."""
     path = OWN / "config" / f"Pulumi.{stack}.yaml"
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     found = re.search(r"^ *litelab:lab: *(\S+)$", text, re.MULTILINE)
     return found[1].strip("'\"") if found else stack
 
@@ -344,18 +344,16 @@ def locks(stack: str, state: Path | None = None) -> list[Lock]:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             content = {}
-        if not isinstance(content, dict):
+        if not isinstance(content, dict) or not isinstance(content.get("pid"), int):
             content = {}
-        found.append(
-            Lock(
-                path,
-                int(content.get("pid", -1)),
-                str(content.get("hostname", "")),
-                str(content.get("username", "")),
-                str(content.get("timestamp", "")),
-            )
-        )
+        host, user, since = (_word(content.get(key, "")) for key in ("hostname", "username", "timestamp"))
+        found.append(Lock(path, content.get("pid", -1), host, user, since))
     return found
+
+
+def _word(value: object) -> str:
+    """A value of a lock file for a message, whatever it is."""
+    return str(value) if str(value).isprintable() else repr(value)
 
 
 def end_left_plugins() -> None:

@@ -126,7 +126,8 @@ class Facts:
 
     def number(self, key: str) -> int:
         """A value that is a whole number; 0 when the host did not know it."""
-        return int(self.values.get(key) or 0)
+        value = self.values.get(key, "")
+        return int(value) if re.fullmatch(r"[0-9]{1,18}", value) else 0
 
 
 def parse(lines: Iterator[tuple[str, float]]) -> Facts:
@@ -140,7 +141,7 @@ def parse(lines: Iterator[tuple[str, float]]) -> Facts:
             case "carries":
                 what, _, cure = value.partition("|")
                 facts.carries.append((what, cure))
-            case "clockNs":
+            case "clockNs" if re.fullmatch(r"[0-9]{1,20}", value):
                 facts.clock_offset_s = int(value) / 1e9 - arrived_s
             case _:
                 facts.values[key] = value

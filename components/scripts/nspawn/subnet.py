@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import subprocess
@@ -157,10 +158,11 @@ def peers(proc_net_tcp: str) -> list[tuple[IPv4Address, str]]:
         columns = line.split()
         # 01: established. Addresses are in the machine's byte order.
         if len(columns) > 3 and columns[3] == "01":
-            number = bytes.fromhex(columns[2].partition(":")[0])
-            found.append(
-                (IPv4Address(number[::-1] if sys.byteorder == "little" else number), "connected to this machine by TCP")
-            )
+            # A table of another form has nothing for us.
+            with contextlib.suppress(ValueError):
+                number = bytes.fromhex(columns[2].partition(":")[0])
+                peer = IPv4Address(number[::-1] if sys.byteorder == "little" else number)
+                found.append((peer, "connected to this machine by TCP"))
     return found
 
 
