@@ -19,6 +19,8 @@ _OF_TYPE = ("int_", "float_", "bool_", "string_type", "tuple_type", "list_type",
 _KEY = "[key]"
 """How pydantic calls a name in a mapping of names."""
 _LONGEST_VALUE = 80
+_QUOTED = 60
+"""Characters that messages quote of an entry."""
 _CREDENTIALS = re.compile(r"//[^/@\s']*@")
 
 
@@ -71,7 +73,16 @@ def _follows(problem: dict[str, Any], problems: list[dict[str, Any]]) -> bool:
 def _explain(problem: dict[str, Any], model: type[BaseModel], source: Source) -> str:
     place: Place = problem["loc"]
     message = " ".join(str(problem["msg"]).removeprefix("Value error, ").split())
-    return one_paragraph(f"{source.at(_blamed(place, message, source))}: {_told(problem, message, model, source)}")
+    blamed = _entry(place, message, problem["input"]) or _blamed(place, message, source)
+    return one_paragraph(f"{source.at(blamed)}: {_told(problem, message, model, source)}")
+
+
+def _entry(place: Place, message: str, value: object) -> Place:
+    """The entry of a list that a message quotes."""
+    for number, entry in enumerate(value if isinstance(value, list | tuple) else ()):
+        if isinstance(entry, str) and (repr(entry) in message or repr(entry[:_QUOTED]) in message):
+            return (*place, number)
+    return ()
 
 
 def _blamed(place: Place, message: str, source: Source) -> Place:
@@ -158,6 +169,8 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 def _takes(schema: dict[str, Any]) -> str:
     """What a key takes, in words; empty when its schema does not tell."""
     low, high, above = schema.get("minimum"), schema.get("maximum"), schema.get("exclusiveMinimum")
+    if "enum" in schema:
+        return " or ".join(map(str, schema["enum"]))
     number = {"integer": "a whole number", "number": "a number"}.get(schema.get("type", ""), "")
     if number:
         above = f" above {above}" if above is not None else ""

@@ -7,7 +7,6 @@ undo it in the end; the inventories of before and after show that.
 from __future__ import annotations
 
 import base64
-import binascii
 import dataclasses
 import fnmatch
 import ipaddress
@@ -270,7 +269,7 @@ def _is_key(kind: str, text: str) -> bool:
     """Whether it is a public key of that type: it says so itself, behind a length of four bytes."""
     try:
         return base64.b64decode(text, validate=True)[4:].startswith(kind.encode())
-    except binascii.Error:
+    except ValueError:
         return False
 
 

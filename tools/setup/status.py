@@ -60,11 +60,11 @@ def read_host(said: str, units: Sequence[str]) -> Host | None:
     """What the marked lines of a host's answer mean; None without them."""
     lines = [line.split()[1:] for line in said.splitlines() if line.startswith("litelab-status ")]
     by = {words[0]: words[1:] for words in lines if words and words[0] in {"up", "system"}}
-    if len(by.get("up", [])) != 3:
+    if len(by.get("up", [])) != 3 or not all(re.fullmatch(r"[0-9]{1,15}", word) for word in by["up"]):
         return None
     machine_s, started, ticks = map(int, by["up"])
     failed = [words[1] for words in lines if words[0] == "failed" and len(words) > 1]
-    text = f"up {told(machine_s - started // ticks)}, {' '.join(by.get('system', ['unknown']))}"
+    text = f"up {told(machine_s - started // max(ticks, 1))}, {' '.join(by.get('system', ['unknown']))}"
     if failed:
         text += f" (failed: {', '.join(failed)})"
     troubles = []

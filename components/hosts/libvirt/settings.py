@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import urllib.parse
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, RootModel, ValidationError, field_validator, model_validator
 
 from components.settings import HostSettings, Slash24
+from components.steps import PROJECT
+from inputs import refusals, tomlfile
+from inputs.errors import InputError
 from inputs.model import InputModel
 from inputs.places import Place
 
+IMAGES = PROJECT / "components" / "scripts" / "libvirt" / "images.toml"
 BUILT_IMAGE = "debian"
 """The image that ``make image`` builds."""
 
@@ -58,6 +63,16 @@ class Image(InputModel):
     def _plain_text_is_a_name(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
 
+    @field_validator("name")
+    @classmethod
+    def _is_known(cls, value: str | None) -> str | None:
+        known = [BUILT_IMAGE, *sorted(known_images())]
+        if value is not None and value not in known:
+            near = refusals.nearest(value, known)
+            msg = f"takes {', '.join(known)}, and not {value!r}; or give source and sha256 of one.{near}"
+            raise ValueError(msg)
+        return value
+
     @model_validator(mode="after")
     def _is_a_name_or_a_digest(self) -> Image:
         if (self.name is None) == (self.source is None):
@@ -67,6 +82,31 @@ class Image(InputModel):
             msg = "sha256 and source go together: what guests boot is checked, and libvirt checks nothing"
             raise ValueError(msg)
         return self
+
+
+class _KnownImage(InputModel):
+    """An entry of ``images.toml``."""
+
+    source: Annotated[str, Field(pattern=r"^https?://\S+$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _KnownImages(RootModel[dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")], _KnownImage]]):
+    """The whole of ``images.toml``."""
+
+
+@functools.cache
+def known_images() -> list[str]:
+    """Names that ``images.toml`` has.
+
+    Raises:
+        InputError: the file is refused, with line and key.
+    """
+    document = tomlfile.read_toml(IMAGES, str(IMAGES.relative_to(PROJECT)))
+    try:
+        return list(_KnownImages.model_validate(document.content).root)
+    except ValidationError as error:
+        raise InputError(refusals.sentence(refusals.explain(error, _KnownImages, document))) from None
 
 
 UNVERIFIED = {"no_verify", "known_hosts_verify"}

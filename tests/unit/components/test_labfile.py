@@ -73,6 +73,56 @@ class TestLabFiles:
         assert load(path.parent, path.stem, "", {}).distribution == yaml.safe_load(path.read_text())["distribution"]
 
 
+class TestLines:
+    """Every refusal leads to the line that a person has to change."""
+
+    @pytest.mark.parametrize(
+        ("text", "told"),
+        [
+            ("workers: 2\nwrokers: 3\n", "stacks/x.yaml:2: unknown key wrokers. Did you mean workers?"),
+            ("hosts:\n  cpus: 2\n  cpsu: 3\n", "stacks/x.yaml:3: unknown key hosts.cpsu. Did you mean cpus?"),
+            ("# a\nminor: 1.30\n", "x.yaml:2: minor: takes text such as 1.34, and it is 1.30, which YAML reads as 1.3: put it in quotes: '1.30'"),
+            ("minor: 1.34\n", "x.yaml:1: minor: takes text such as 1.34, and it is 1.34: put it in quotes: '1.34'"),
+            ("ca: no\n", "x.yaml:1: ca: takes text such as /etc/ssl/mine.pem, and it is no, which YAML reads as false: put it in quotes: 'no'"),
+            ("addons: off\n", "x.yaml:1: addons: takes 'minimal' or 'vendor', and it is off, which YAML reads as false"),
+            ("workers: yes\n", "x.yaml:1: workers: takes a whole number from 0 to 100, and it is yes, which YAML reads as true"),
+            ("controllers: true\n", "x.yaml:1: controllers: takes 1 or 3, and it is true"),
+            ("workers:\n", "x.yaml:1: workers: takes a whole number from 0 to 100, and it is empty"),
+            ("hosts:\n", "x.yaml:1: hosts: takes keys and values, and it is empty"),
+            ("\nworkers: 0\n", "x.yaml:2: workers is 0 and controllerRunsWorkloads is false"),
+            ("noProxy:\n  - .a\n  - 1.30\n", "x.yaml:3: noProxy.1: takes text such as .example, and it is 1.30"),
+            ("workloads:\n- pods-8\n- a/../../b\n", "x.yaml:1: workloads: a/../../b leads out of its folder"),
+            ("distribution: 1.0\n", "x.yaml:1: distribution: takes one of k0s, k3s, microk8s, microshift, upstream, and it is 1.0"),
+            ("hosts:\n  kind: nspwan\n", "x.yaml:2: hosts.kind: takes one of existing, libvirt, nspawn, and it is 'nspwan'. Did you mean nspawn?"),
+            ("distribution: k0s\nminor: '1.9'\n", "x.yaml:2: minor is 1.9, and tools/distributions.toml has k0s for"),
+            ("hosts: {kind: libvirt,\n image: ubunut}\n", "x.yaml:2: hosts.image.name: takes debian, centos-stream-9, ubuntu-24.04, and not 'ubunut'"),
+            ("hosts:\n  kind: existing\n", "x.yaml:1: hosts.addresses: is missing (The hosts, controllers first"),
+            (
+                "hosts:\n  kind: existing\n  addresses:\n  - a\n  - 'b c'\n  key: /k\n  hostKeys: [x]\n",
+                ("x.yaml:5: hosts.addresses: takes an IPv4 address or a name, with :port unless it is 22, and not 'b c'; "
+                "stacks/x.yaml:7: hosts.hostKeys: takes lines of known_hosts"),
+            ),
+            ("repeats: 101\nworkers: 200\n", "x.yaml:2: workers: takes a whole number from 0 to 100, and it is 200: set it to 100 or less; stacks/x.yaml:1:"),
+        ],
+    )  # fmt: skip
+    def test_a_refusal_has_file_line_and_key(self, stacks: Path, text: str, told: str) -> None:
+        (stacks / "x.yaml").write_text(text)
+        with pytest.raises(SettingsError) as caught:
+            load(stacks, "x", "", {})
+        message = str(caught.value)
+        assert told in message
+        assert message.startswith("stacks/x.yaml:")
+        assert message.endswith("Nothing was made.")
+        assert one_paragraph(message)
+
+    def test_lines_of_the_file_for_all_labs_are_its_own(self, stacks: Path) -> None:
+        (stacks / "x.yaml").write_text("workers: 2\n")
+        site = stacks.parent / "site.yaml"
+        site.write_text("# a\nproxy: http://proxy.example:3128\nnoProxy: .example\n")
+        with pytest.raises(SettingsError, match=r"/site\.yaml:3: noProxy: takes a list, and it is '\.example': write"):
+            load(stacks, "x", "", {}, site)
+
+
 class TestSite:
     """What all labs of a checkout share."""
 
