@@ -27,6 +27,8 @@ _CREDENTIALS = re.compile(r"//[^/@\s']*@")
 def explain(error: ValidationError, model: type[BaseModel], source: Source, *, most: int = 20) -> str:
     """All that is wrong, one after another, each with its file and line."""
     problems = [dict(problem) for problem in error.errors(include_url=False)]
+    # A key that is missing is often one that was misspelt.
+    problems.sort(key=lambda problem: problem["type"] == "missing")
     told = [_explain(problem, model, source) for problem in problems if not _follows(problem, problems)]
     more = [f"and {len(told) - most} more"] if len(told) > most else []
     return "; ".join([*told[:most], *more])
