@@ -117,7 +117,7 @@ class Configuration:
 
     def text(self, place: Place) -> str | None:
         """Nothing: text is taken as it was typed. A secret is not shown."""
-        return "[secret]" if place and str(place[0]) in self.secrets else None
+        return refusals.HIDDEN if place and str(place[0]) in self.secrets else None
 
     def has(self, place: Place) -> bool:
         """Whether it was set."""

@@ -17,6 +17,7 @@ from pydantic import (
 
 from components import pins
 from components.given import Given
+from inputs.errors import one_paragraph
 from inputs.limits import MOST_REPEATS, WORKLOAD, workload_label
 from inputs.model import InputModel
 from inputs.places import Place, dotted
@@ -28,6 +29,9 @@ DEFAULT_MINOR = pins.default_minor()
 
 class SettingsError(Exception):
     """The lab's settings can't be used; the message is one paragraph for the person who wrote them."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_paragraph(message))
 
 
 def _slash_24(value: str) -> str:

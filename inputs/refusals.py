@@ -19,6 +19,8 @@ _OF_TYPE = ("int_", "float_", "bool_", "string_type", "tuple_type", "list_type",
 _KEY = "[key]"
 """How pydantic calls a name in a mapping of names."""
 _LONGEST_VALUE = 80
+HIDDEN = "[secret]"
+"""What stands for a value that messages do not show."""
 _QUOTED = 60
 """Characters that messages quote of an entry."""
 _CREDENTIALS = re.compile(r"//[^/@\s']*@")
@@ -52,6 +54,8 @@ def shown(value: object, text: str | None = None) -> str:
         value: as it was read.
         text: as it was written, where that is known.
     """
+    if text == HIDDEN:
+        return HIDDEN
     if value is None and text in (None, "", "~", "null", "Null", "NULL"):
         # A key with nothing behind it is one that was forgotten.
         return "empty"

@@ -166,12 +166,18 @@ STATE: dict[str, Any] = {
 }
 
 
+def state_file() -> Path:
+    path = stacks.state_file("x")
+    assert path
+    return path
+
+
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(stacks, "STATE", tmp_path)
     monkeypatch.setattr(stacks, "PROJECT", tmp_path)
     monkeypatch.setattr(stacks, "OWN", tmp_path)
-    for path in (stacks.state_file("x"), tmp_path / ".pulumi/locks/organization/litelab/x/1.json"):
+    for path in (state_file(), tmp_path / ".pulumi/locks/organization/litelab/x/1.json"):
         path.parent.mkdir(parents=True)
     return tmp_path
 
@@ -188,7 +194,7 @@ def test_a_lock_of_any_bytes_or_values(state: Path, data: st.DataObject) -> None
 
 @given(data=st.data())
 def test_a_state_of_any_bytes_or_values(state: Path, data: st.DataObject) -> None:
-    path = stacks.state_file("x")
+    path = state_file()
     for content in (data.draw(files([json.dumps(STATE)])), json.dumps(data.draw(swapped(STATE))).encode()):
         path.write_bytes(content)
         try:

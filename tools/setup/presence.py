@@ -84,7 +84,9 @@ class Seen:
 def resources(cache: Path, stack: str) -> list[dict[str, Any]]:
     """What the stack's state has; nothing when there is no state."""
     found = stacks.latest(stack, cache).get("resources")
-    return [entry for entry in found if _is_resource(entry) and not entry.get("delete")] if isinstance(found, list) else []
+    return (
+        [entry for entry in found if _is_resource(entry) and not entry.get("delete")] if isinstance(found, list) else []
+    )
 
 
 def _is_resource(entry: object) -> bool:
