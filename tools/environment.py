@@ -157,7 +157,8 @@ def declared() -> list[str]:
 
     try:
         needs = tomllib.loads((PROJECT / "tools" / "pins.toml").read_text(encoding="utf-8")).get("needs", {})
-    except OSError:
+    except (OSError, ValueError):
+        # Set-up says what is wrong with it, and where.
         return []
     backend = site_settings().get("backend", "").partition("://")[0]
     wanted = [*needs.get("hosts", {}).values(), needs.get("backends", {}).get(backend, {})]

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import tomllib
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from components import machine, paths
 from components.scripts.nspawn import subnet
 from tools import environment
 from tools.setup import debian, gobuild, kvm, packages, pip, places
+from tools.setup import pins as pinned
 from tools.setup.errors import SetupError
 
 NEED_DISK_GIB = 14
@@ -74,7 +74,7 @@ def _python() -> Finding:
 
 
 def _go() -> Finding:
-    minimum = tomllib.loads((places.TOOLS / "pins.toml").read_text(encoding="utf-8"))["go"]["minimum"]
+    minimum = pinned.read()["go"]["minimum"]
     found = gobuild.version_of(shutil.which("go") or "go")
     text = ".".join(map(str, found)) if found else "not installed"
     if found >= tuple(int(n) for n in minimum.split(".")):
@@ -170,7 +170,7 @@ def _architecture() -> Finding:
 
 
 def _packages() -> Finding:
-    wanted = tomllib.loads((places.TOOLS / "pins.toml").read_text(encoding="utf-8"))["debian"]["operator"]
+    wanted = pinned.read()["debian"]["operator"]
     try:
         names = packages.missing(wanted)
     except SetupError as error:

@@ -63,7 +63,7 @@ def read_host(said: str, units: Sequence[str]) -> Host | None:
     if len(by.get("up", [])) != 3 or not all(re.fullmatch(r"[0-9]{1,15}", word) for word in by["up"]):
         return None
     machine_s, started, ticks = map(int, by["up"])
-    failed = [words[1] for words in lines if words[0] == "failed" and len(words) > 1]
+    failed = [words[1] for words in lines if len(words) > 1 and words[0] == "failed"]
     text = f"up {told(machine_s - started // max(ticks, 1))}, {' '.join(by.get('system', ['unknown']))}"
     if failed:
         text += f" (failed: {', '.join(failed)})"
