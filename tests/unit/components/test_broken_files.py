@@ -17,7 +17,7 @@ import pulumi
 import pytest
 
 from components import artifacts, configuration, preflight, site, steps, workloads
-from components.settings import SettingsError
+from components.settings import DEFAULT_MINOR, SettingsError
 
 REAL = Path(__file__).resolve().parents[3]
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEdNAFH4cOKsWvEb5rCA9ZEJ9rG5cAMbJvVUDQ4Lc5RG"
@@ -35,7 +35,7 @@ CASES: dict[str, tuple[Mapping[str, bytes], Mapping[str, str], str]] = {
     "lab: a value": ({LAB: b"upstream\n"}, {}, f"{LAB}: holds the value 'upstream', and a lab is a mapping"),
     "lab: typo": ({LAB: b"wrokers: 2\n"}, {}, f"{LAB}:1: unknown key wrokers. Did you mean workers?"),
     "lab: norway": ({LAB: b"ca: no\n"}, {}, f"{LAB}:1: ca: takes text such as /etc/ssl/mine.pem, and it is no, which YAML"),
-    "lab: number": ({LAB: b"\nminor: 1.30\n"}, {}, f"{LAB}:2: minor: takes text such as 1.34, and it is 1.30, which YAML reads"),
+    "lab: number": ({LAB: b"\nminor: 1.30\n"}, {}, f"{LAB}:2: minor: takes text such as {DEFAULT_MINOR}, and it is 1.30, which YAML reads"),
     "lab: octal": ({LAB: b"workers: 010\n"}, {}, f"{LAB}:1: workers: is 010, which YAML reads as the number 8"),
     "lab: repeats": ({LAB: b"repeats: 500\n"}, {}, f"{LAB}:1: repeats: takes a whole number from 1 to 100, and it is 500"),
     "lab: known_hosts": (

@@ -9,7 +9,7 @@ import yaml
 
 from components.given import Configured
 from components.labfile import load, parse
-from components.settings import SettingsError
+from components.settings import DEFAULT_MINOR, SettingsError
 from components.steps import PROJECT
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEdNAFH4cOKsWvEb5rCA9ZEJ9rG5cAMbJvVUDQ4Lc5RG"
@@ -81,8 +81,8 @@ class TestLines:
         [
             ("workers: 2\nwrokers: 3\n", "stacks/x.yaml:2: unknown key wrokers. Did you mean workers?"),
             ("hosts:\n  cpus: 2\n  cpsu: 3\n", "stacks/x.yaml:3: unknown key hosts.cpsu. Did you mean cpus?"),
-            ("# a\nminor: 1.30\n", "x.yaml:2: minor: takes text such as 1.34, and it is 1.30, which YAML reads as 1.3: put it in quotes: '1.30'"),
-            ("minor: 1.34\n", "x.yaml:1: minor: takes text such as 1.34, and it is 1.34: put it in quotes: '1.34'"),
+            ("# a\nminor: 1.30\n", f"x.yaml:2: minor: takes text such as {DEFAULT_MINOR}, and it is 1.30, which YAML reads as 1.3: put it in quotes: '1.30'"),
+            ("minor: 1.34\n", f"x.yaml:1: minor: takes text such as {DEFAULT_MINOR}, and it is 1.34: put it in quotes: '1.34'"),
             ("ca: no\n", "x.yaml:1: ca: takes text such as /etc/ssl/mine.pem, and it is no, which YAML reads as false: put it in quotes: 'no'"),
             ("addons: off\n", "x.yaml:1: addons: takes 'minimal' or 'vendor', and it is off, which YAML reads as false"),
             ("workers: yes\n", "x.yaml:1: workers: takes a whole number from 0 to 100, and it is yes, which YAML reads as true"),
