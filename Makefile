@@ -1,6 +1,6 @@
 # Every target in one line: make help.
 # Only what stands on make's own command line counts: a shell may export HOST or NAME for reasons of its own.
-$(foreach name,STACK HOST UNIT CMD NAME FROM WORKLOAD REPEATS JSON REMOVE SEED RELEASE HOSTS,\
+$(foreach name,STACK HOST UNIT CMD NAME FROM WORKLOAD REPEATS JSON REMOVE SEED MINUTES RELEASE HOSTS,\
   $(if $(filter environment%,$(origin $(name))),$(eval override undefine $(name))))
 STACK ?= upstream-lab
 HOST ?= host-1
