@@ -111,7 +111,10 @@ def test_settings_of_any_values(content: dict[str, Any]) -> None:
         assert one_paragraph(message), message
 
 
-WORD = st.text(alphabet="abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=10)
+WORD = st.text(alphabet="abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=10).filter(
+    lambda word: word != "null"
+)
+"""Without the one that unsets a setting in the configuration of a stack."""
 GOOD = st.fixed_dictionaries(
     {},
     optional={
