@@ -247,7 +247,7 @@ def _number(node: ScalarNode) -> str:
     construct = _Loader.construct_yaml_int if node.tag == f"{_TAG}int" else _Loader.construct_yaml_float
     try:
         return f"the number {construct(_Loader(''), node)}"
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, IndexError):
         return "a number"
 
 

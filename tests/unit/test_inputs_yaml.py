@@ -64,6 +64,7 @@ REFUSED: list[tuple[str, bytes, str]] = [
     ("sexagesimal", b"a: 22:22\n", "a: is 22:22, which YAML reads as the number 1342"),
     ("underscores", b"a: 1_000\n", "a: is 1_000, which YAML reads as the number 1000"),
     ("a number that is none", b"a: 0x_\n", "a: is 0x_, which YAML reads as a number"),
+    ("a number of nothing", b"a: !!int ''\n", "a: is , which YAML reads as a number"),
     ("infinity", b"a: .inf\n", "a: is .inf, which YAML reads as the number inf"),
     ("a date", b"a: 2024-01-01\n", "a: is 2024-01-01, which YAML reads as a date. If it is text, put it in quotes"),
     ("no date", b"a: 2024-13-45\n", "a: is 2024-13-45, which YAML reads as a date"),
