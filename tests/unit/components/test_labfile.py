@@ -99,7 +99,7 @@ class TestLines:
             ("hosts:\n  kind: existing\n", "x.yaml:1: hosts.addresses: is missing (The hosts, controllers first"),
             (
                 "hosts:\n  kind: existing\n  addresses:\n  - a\n  - 'b c'\n  key: /k\n  hostKeys: [x]\n",
-                ("x.yaml:5: hosts.addresses: takes an IPv4 address or a name, with :port unless it is 22, and not 'b c'; "
+                ("x.yaml:5: hosts.addresses.1.address: takes an IPv4 address or a name, with :port unless it is 22, and not 'b c'; "
                 "stacks/x.yaml:7: hosts.hostKeys: takes lines of known_hosts"),
             ),
             ("repeats: 101\nworkers: 200\n", "x.yaml:2: workers: takes a whole number from 0 to 100, and it is 200: set it to 100 or less; stacks/x.yaml:1:"),
