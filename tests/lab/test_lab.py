@@ -96,7 +96,7 @@ class TestInterrupted:
 class TestHosts:
     FACTS = (
         "sha256sum </etc/os-release; uname -r; grep -c ^processor /proc/cpuinfo; cat /sys/devices/system/cpu/online; "
-        "awk '/MemTotal/ { print $2 }' /proc/meminfo; dpkg-query -W | sha256sum; cat /opt/litelab/upstream/.digest; "
+        "awk '/MemTotal/ { print $2 }' /proc/meminfo; dpkg-query -W | sha256sum; sha256sum </opt/litelab/upstream/list; "
         "sha256sum /etc/ssh/sshd_config; ps -o comm= 1; swapon --show | wc -l; stat -f -c %T /var/lib/containerd; id -un"
     )
 
@@ -470,7 +470,7 @@ class TestTwoLabs:
         second.kubectl("wait", "pod/here", "--for=condition=Ready", "--timeout=60s", timeout=90)
 
     def test_a_lab_without_workloads_has_empty_results(self, second: LabStack) -> None:
-        assert second.outputs()["results"] == {"schemaVersion": 1, "workloads": {}}
+        assert second.outputs()["results"] == {"schemaVersion": 1, "workloads": {}, "measuredAt": {}}
 
     def test_destroying_one_leaves_nothing_of_it_and_the_other_as_it_is(self, lab: LabStack, second: LabStack) -> None:
         marks, machines = marks_of(second), lab.machine_ids()

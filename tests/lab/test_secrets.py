@@ -188,7 +188,7 @@ def look(told: Told, stage: str, stamp: Path) -> None:
         ["find", "/tmp", "/var/tmp", "/dev/shm", "-xdev", "-newer", str(stamp), "-type", "f", "-size", "-50M", "-print0"],
         capture_output=True, text=True, timeout=60,
     ).stdout.split("\0")  # fmt: skip
-    places = [*own_places(lab), cache / "logs", cache / "pulumi-home", Path("/run/litelab"), told.folder]
+    places = [*own_places(lab), cache / "logs", cache / "pulumi-home", *registry_places(), told.folder]
     found = search(told.secrets, [p for p in (*places, *map(Path, filter(None, newer))) if p.exists()])
     own = {path for path in found if belongs(path, lab)}
     told.kept[stage] = {path: stat.S_IMODE(path.stat().st_mode) for path in own}
@@ -203,6 +203,13 @@ def own_places(lab: LabStack) -> Iterator[Path]:
     yield from (p for p in lab.run_folder.glob("*") if p != hosts)
     yield from (p for p in hosts.glob("*") if p.is_file())
     yield from (p for host in hosts.glob("host-*/") for p in host.iterdir() if p.name not in {"root", "work"})
+
+
+def registry_places() -> Iterator[Path]:
+    """What the machine lists of labs, without the hosts' disks that are mounted there: those are in the run folder."""
+    for folder, folders, files in os.walk("/run/litelab"):
+        yield from (Path(folder, name) for name in files)
+        folders[:] = [name for name in folders if not re.fullmatch(r"host-\d+", name)]
 
 
 def belongs(path: Path, lab: LabStack) -> bool:

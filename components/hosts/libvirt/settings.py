@@ -6,18 +6,18 @@ import functools
 import re
 import urllib.parse
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, RootModel, ValidationError, field_validator, model_validator
 
 from components.settings import HostSettings, Slash24
-from components.steps import PROJECT
 from inputs import refusals, tomlfile
 from inputs.errors import InputError
 from inputs.model import InputModel
 from inputs.places import Place
 
-IMAGES = PROJECT / "components" / "scripts" / "libvirt" / "images.toml"
+IMAGES = Path(__file__).resolve().parents[2] / "scripts" / "libvirt" / "images.toml"
 BUILT_IMAGE = "debian"
 """The image that ``make image`` builds."""
 
@@ -102,7 +102,7 @@ def known_images() -> list[str]:
     Raises:
         InputError: the file is refused, with line and key.
     """
-    document = tomlfile.read_toml(IMAGES, str(IMAGES.relative_to(PROJECT)))
+    document = tomlfile.read_toml(IMAGES, str(IMAGES.relative_to(IMAGES.parents[3])))
     try:
         return list(_KnownImages.model_validate(document.content).root)
     except ValidationError as error:
