@@ -82,8 +82,8 @@ _block() {
     block+="  ConnectTimeout $connect"$'\n'
     config+=$block
     if [[ $RUN == *[!A-Za-z0-9/_.,@+=:-]* ]]; then
-      # ProxyJump hands the path of its configuration to a shell as it is.
-      line=${RUN@Q}
+      # ProxyJump hands the path of its configuration to a shell as it is. Bash's own quoting has forms that /bin/sh can't read.
+      line=\'${RUN//\'/\'\\\'\'}\'
       proxy="ssh -F ${line//%/%%}/ssh_config -W [%h]:%p $jump" jump=''
     fi
   fi

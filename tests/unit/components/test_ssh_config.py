@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -141,13 +142,17 @@ class TestBastion:
         assert f"[bastion.example]:2200 {KEY}" in (run / "known_hosts").read_text()
         assert shown["stricthostkeychecking"] == "true"
 
+    @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
     @pytest.mark.parametrize("name", ODD_NAMES)
-    def test_its_configuration_is_found_at_any_path(self, tmp_path: Path, name: str) -> None:
+    def test_its_configuration_is_found_at_any_path(self, tmp_path: Path, name: str, shell: str) -> None:
         run = tmp_path / name / "run"
         run.mkdir(parents=True)
         put(run, "host-1", BEHIND)
         words = ["ssh", "-v", "-F", str(run / "ssh_config"), "host-1"]
-        said = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60).stderr
+        # OpenSSH starts proxy commands by the operator's shell.
+        environment = {**os.environ, "SHELL": shell}
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60, env=environment)
+        said = done.stderr
         # The name of the bastion is unknown here, and looked for: the inner ssh has read its part of the file.
         assert "bastion.example" in said.rpartition("Executing proxy command")[2], said
 
