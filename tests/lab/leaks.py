@@ -145,9 +145,12 @@ class Processes(threading.Thread):
 
     def run(self) -> None:
         while not self._stop_asked.wait(0.01):
-            for entry in os.scandir("/proc"):
-                if entry.name.isdigit() and self._looks[entry.name] < self.LOOKS:
-                    self._look(entry.name)
+            there = {entry.name for entry in os.scandir("/proc") if entry.name.isdigit()}
+            # Ids come round again: another process may have that of one that is gone.
+            self._looks = Counter({pid: count for pid, count in self._looks.items() if pid in there})
+            for pid in there:
+                if self._looks[pid] < self.LOOKS:
+                    self._look(pid)
 
     def _look(self, pid: str) -> None:
         try:
