@@ -168,12 +168,7 @@ def hosts_of(
     """Names of a lab's hosts that left anything."""
     name = re.escape(lab)
     found = {m[1] for n in namespaces if (m := re.fullmatch(rf"litelab-{name}-({HOST})", n))}
-    found.update(
-        m[1]
-        for p in cgroups
-        if (m := re.search(rf"litelab/{name}/({HOST})(?:/|$)|/litelab-{name}-({HOST})\.service", p))
-        if m[1]
-    )
+    found.update(m[1] for p in cgroups if (m := re.search(rf"litelab/{name}/({HOST})(?:/|$)", p)))
     found.update(m[1] for p in cgroups if (m := re.search(rf"/litelab-{name}-({HOST})\.service", p)))
     found.update(m[1] for mount in mounted if (m := re.match(rf"{REGISTRY}/{name}/({HOST})(?:/|$)", mount.point)))
     found.update(p.stem for p in (REGISTRY / lab).glob("host-*.pid"))
@@ -183,16 +178,24 @@ def hosts_of(
 
 
 def labs() -> list[Lab]:
-    """Every lab that this machine shows any trace of."""
-    mounted = mounts(_text(MOUNTS))
-    namespaces = sorted(p.name for p in NAMESPACES.glob("litelab-*"))
-    cgroups = _cgroups()
+    """Every lab that this machine shows any trace of, also after each has been looked at: one may end meanwhile."""
+    mounted, namespaces, cgroups = _traces()
     found = []
-    for lab in ids((p.name for p in REGISTRY.glob("*")), namespaces, mounted, cgroups):
+    for lab in ids(_listed(), namespaces, mounted, cgroups):
         run, told = run_of(lab, mounted)
         hosts = hosts_of(lab, run, namespaces, cgroups, mounted)
         found.append(Lab(lab, run, told, hosts, processes(lab, cgroups), is_known(run)))
-    return found
+    mounted, namespaces, cgroups = _traces()
+    there = ids(_listed(), namespaces, mounted, cgroups)
+    return [lab for lab in found if lab.id in there]
+
+
+def _traces() -> tuple[list[Mount], list[str], dict[str, int]]:
+    return mounts(_text(MOUNTS)), sorted(p.name for p in NAMESPACES.glob("litelab-*")), _cgroups()
+
+
+def _listed() -> list[str]:
+    return [p.name for p in REGISTRY.glob("*")]
 
 
 def _cgroups() -> dict[str, int]:
@@ -243,7 +246,6 @@ def main(arguments: list[str]) -> int:
         there = [lab for lab in there if not lab.known and (str(lab.run) == of or (lab.run is None and lab.told == of))]
     if verb == "list":
         shown = [lab for lab in there if not lab.known]
-        # One that goes in this moment leaves no line.
         for lab in shown:
             print(lab)
         return int(any(lab.is_orphan for lab in shown))

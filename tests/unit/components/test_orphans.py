@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,22 @@ class TestDecision:
 
 LISTED = f"mkdir -p /run/litelab/labs/{ID}; echo /nowhere >/run/litelab/labs/{ID}/run; "
 ORPHANS = 'bash "$SCRIPTS/nspawn/orphans.sh" '
+
+
+def test_a_lab_that_ends_while_it_is_looked_at_is_not_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (ID, "y-lab-abc123"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(orphans, "REGISTRY", tmp_path)
+    monkeypatch.setattr(orphans, "_traces", lambda: ([], [], {}))
+    look = orphans.run_of
+
+    def ends(lab: str, mounted: Sequence[Mount]) -> tuple[Path | None, str]:
+        if lab == ID:
+            (tmp_path / ID).rmdir()
+        return look(lab, mounted, tmp_path)
+
+    monkeypatch.setattr(orphans, "run_of", ends)
+    assert [lab.id for lab in orphans.labs()] == ["y-lab-abc123"]
 
 
 @NEEDS_ROOT
