@@ -449,7 +449,7 @@ class ExistingHosts(pulumi.ComponentResource):
 
 
 def _more(args: ExistingSettings) -> dict[str, str]:
-    """What only some labs tell of how a host is reached."""
+    """Settings of an agent and a bastion, for labs that have them."""
     told = {"AGENT": "yes"} if args.agent else {}
     if args.bastion:
         jump = {"ADDRESS": str(args.bastion.at), "LOGIN": args.bastion.user or "root"}

@@ -177,7 +177,7 @@ one_line() { printf '%s' "$1" | tail -n 4 | tr '\n' ' ' | cut -c1-600; }
 # is_container: whether this host shares its kernel, so that modules, sysctls and swap are not its own.
 is_container() { systemd-detect-virt -q --container; }
 
-# is_cgroup_v1: from Kubernetes 1.35 on a kubelet refuses it unless it is told failCgroupV1: false (kubernetes#134298).
+# is_cgroup_v1: from Kubernetes 1.35 on a kubelet refuses it without failCgroupV1: false (kubernetes#134298).
 is_cgroup_v1() { [ ! -f /sys/fs/cgroup/cgroup.controllers ]; }
 
 # can_lower_oom: false in sandboxes without CAP_SYS_RESOURCE.

@@ -23,7 +23,7 @@ resolvConf: $(resolver_file)
 cgroupDriver: $driver
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
 featureGates: $gates
-# From 1.35 on a kubelet refuses cgroup v1 unless it is told so.
+# From 1.35 on a kubelet refuses cgroup v1 without failCgroupV1: false.
 failCgroupV1: false
 authentication:
   anonymous: {enabled: false}

@@ -1,4 +1,4 @@
-"""Names of the lab in ``/etc/hosts``: there whoever writes that file anew, and gone without a trace."""
+"""Names of the lab in ``/etc/hosts``: they stay when the file is rewritten, and a reset removes all of them."""
 
 from __future__ import annotations
 
