@@ -400,7 +400,7 @@ class ExistingHosts(pulumi.ComponentResource):
                     **_more(args),
                     "CPUS": str(args.cpus),
                     "MEMORY_MIB": str(args.memory_mib),
-                    "USE": json.dumps(_use(use, internet=args.internet)),
+                    "USE": json.dumps(use_of(use, internet=args.internet)),
                 },
                 stdin="\n".join([*own, *(["---", *args.bastion.host_keys] if args.bastion else [])]),
                 # What is on the host at another address stays there, and what was on this one goes first.
@@ -413,7 +413,10 @@ class ExistingHosts(pulumi.ComponentResource):
             "alike",
             scripts,
             "alike.py",
-            environment={"ALLOW_DIFFERENT": str(args.allow_different).lower()},
+            environment={
+                "ALLOW_DIFFERENT": str(args.allow_different).lower(),
+                **({"OWN_NAMES": "true"} if use_of(use, internet=args.internet).get("own_names") else {}),
+            },
             stdin=pulumi.Output.json_dumps(found),
             opts=inside,
         )
@@ -457,7 +460,7 @@ def _more(args: ExistingSettings) -> dict[str, str]:
     return told
 
 
-def _use(distribution: str, *, internet: bool) -> dict[str, Any]:
+def use_of(distribution: str, *, internet: bool) -> dict[str, Any]:
     """What hosts are for, so that they can be refused by it."""
     needs = registry.distribution(distribution).needs if distribution in registry.distributions() else None
     return {"distribution": distribution, "internet": internet, **(dataclasses.asdict(needs) if needs else {})}

@@ -6,14 +6,12 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from components.steps import SCRIPTS
 from tests.lab import machine
-from tests.lab.lab import environment
+from tests.lab.bare import Bare
 
 pytestmark = [
     pytest.mark.lab,
@@ -21,39 +19,6 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(os.geteuid() != 0, reason="nspawn hosts are made by root"),
 ]
-NSPAWN = SCRIPTS / "nspawn"
-STEPS = (("keys.sh", ""), ("network.sh", ""), ("host.sh", "host-1"))
-
-
-@dataclass
-class Bare:
-    """A lab of one host without a Pulumi state."""
-
-    run: Path
-
-    def step(self, script: str, verb: str, *words: str, check: bool = True) -> None:
-        own = {"LITELAB_RUN": str(self.run), "ADDRESS": "11", "CPUS": "1", "MEMORY_MIB": "1024", "SSH_TIMEOUT_S": "120"}
-        done = subprocess.run(
-            [NSPAWN / script, verb, *(w for w in words if w)], env={**environment(), **own},
-            capture_output=True, text=True, timeout=200, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-        assert not check or done.returncode == 0, f"{script} {verb}: {done.stderr}"
-
-    def create(self) -> None:
-        self.run.mkdir(parents=True)
-        for script, word in STEPS:
-            self.step(script, "create", word)
-
-    def destroy(self, run: Path | None = None) -> None:
-        self.run = run or self.run
-        for script, word in reversed(STEPS):
-            self.step(script, "delete", word)
-        subprocess.run([NSPAWN / "leftovers.sh", self.run], env=environment(), check=True, timeout=200)
-
-    @property
-    def id(self) -> str:
-        (record,) = Path("/run/litelab/labs").glob(f"{self.run.name}-*")
-        return record.name
 
 
 @pytest.fixture
@@ -62,9 +27,7 @@ def bare(tmp_path: Path) -> Iterator[Bare]:
     try:
         yield lab
     finally:
-        for script, word in reversed(STEPS):
-            lab.step(script, "delete", word, check=False)
-        subprocess.run([NSPAWN / "leftovers.sh", lab.run], check=False, timeout=200)
+        lab.clear()
 
 
 def sh(*words: str) -> None:

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """``alike.py create``: whether hosts can be compared.
 
-Standard input: ``{HOST: facts}``, as ``facts.py`` prints them. Environment: ``ALLOW_DIFFERENT``, true or false. Prints ``{"cpus",
+Standard input: ``{HOST: facts}``, as ``facts.py`` prints them. Environment: ``ALLOW_DIFFERENT``, true or false; ``OWN_NAMES``, true where
+nodes have the hosts' names. Prints ``{"cpus",
 "memoryMib", "swapMib", "alike", "differences", "cgroups"}`` for the results; without leave, hosts that differ are an error that names how.
 """
 
@@ -20,10 +21,10 @@ NEARLY_SAME = {"memoryMib": 0.02, "diskMib": 0.05, "swapMib": 0.05}
 Facts = Mapping[str, Any]
 
 
-def twice(hosts: Mapping[str, Facts]) -> list[str]:
-    """Names of hosts that are one machine, or clones that share an identity; empty when there are none."""
-    ids = [facts["machineId"] for facts in hosts.values()]
-    return [name for name, facts in hosts.items() if ids.count(facts["machineId"]) > 1]
+def twice(hosts: Mapping[str, Facts], key: str = "machineId") -> list[str]:
+    """Names of hosts that have a fact in common, by default those that are one machine, or clones; empty when there are none."""
+    ids = [str(facts[key]).lower() for facts in hosts.values()]
+    return [name for name, facts in hosts.items() if ids.count(str(facts[key]).lower()) > 1]
 
 
 def differences(hosts: Mapping[str, Facts]) -> list[str]:
@@ -58,6 +59,14 @@ def main(arguments: list[str]) -> int:
         print(
             f"error: {' and '.join(same)} have one machine id, so they are one machine by several addresses, or clones: name each machine "
             "once in hosts.addresses, and give clones an id of their own (rm /etc/machine-id; systemd-machine-id-setup). Nothing was changed on them.",
+            file=sys.stderr,
+        )
+        return 1
+    same = twice(hosts, "hostname") if os.environ.get("OWN_NAMES") == "true" else []
+    if same:
+        print(
+            f"error: {' and '.join(same)} are both called {hosts[same[0]]['hostname']}, and this distribution's nodes have the hosts' names: "
+            "give each a name of its own (hostnamectl set-hostname NAME). Nothing was changed on them.",
             file=sys.stderr,
         )
         return 1

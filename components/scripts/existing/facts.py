@@ -43,7 +43,9 @@ KERNEL_SHARE = 0.1
 DISK_FREE_MIB = 2048
 """An ``upstream`` host takes about 1.2 GiB."""
 CONTROLLERS = ("cpu", "memory", "pids")
-LISTS = ("address", "missing", "noexec", "readOnly", "resolver", "route", "upstreamResolver")
+FREE_ELSEWHERE_MIB = {"/opt": 1024, "/usr/local/bin": 300}
+"""Where these are on other disks: what is copied to a host, and the largest program of a distribution (k0s)."""
+LISTS = ("address", "free", "missing", "noexec", "readOnly", "resolver", "route", "upstreamResolver")
 """Keys of the probe that repeat."""
 
 WRONG_HOST_KEY = (
@@ -51,8 +53,16 @@ WRONG_HOST_KEY = (
     "hosts.hostKeys only if you know why it is another one"
 )
 WRONG_KEY = (
-    "it refuses the user {user} with the key {key}. Put the key's public half into ~{user}/.ssh/authorized_keys there"
+    "it refuses the user {user} with the key {key}. Put the key's public half into ~{user}/.ssh/authorized_keys there; sshd also refuses an "
+    "account that is locked (usermod -U {user}) or has expired (chage -E -1 {user}), or whose shell is gone: 'journalctl -t sshd' there says which"
 )
+EXPIRED = "the account of {user} has expired there. As root on it: chage -E -1 {user}"
+OLD_PASSWORD = "the password of {user} has expired there, and no command runs before it is changed. As root on it: chage -d $(date +%F) -M -1 {user}"
+NO_COMMAND = (
+    "a login as {user} runs no command there: its shell is none (getent passwd {user}), or sshd has a ForceCommand for it. As root on it: "
+    "usermod -s /bin/bash {user}, and without ForceCommand in /etc/ssh/sshd_config"
+)
+NO_BASH = "there is no bash, in which all steps run: install it there"
 OPEN_KEY = "ssh refuses the key {key}, for others can read it: chmod 600 {key}"
 NO_ANSWER = "nothing answers there. 'ssh -p {port} {user}@{host}' from this machine must work; see to its address, its sshd and its firewall"
 NO_FORWARDING = (
@@ -62,6 +72,7 @@ NOT_BEHIND = "the bastion {jump} does not reach it: 'nc -z {host} {port}' there 
 WHY = (
     (r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key verification failed|No .* host key is known", WRONG_HOST_KEY),
     (r"UNPROTECTED PRIVATE KEY", OPEN_KEY),
+    (r"account has expired", EXPIRED),
     (r"Permission denied", WRONG_KEY),
     (r"timed out|No route|refused|Could not resolve|unreachable", NO_ANSWER),
 )
@@ -70,6 +81,7 @@ NO_SUDO = (
     "echo '{user} ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/litelab && chmod 440 /etc/sudoers.d/litelab"
 )
 WHY_NO_SUDO = (
+    (r"bash: (command )?not found", NO_BASH),
     (
         r"sudo: (command )?not found|sudo: No such file|unknown command.*sudo",
         "there is no sudo. As root on it, install it (apt-get install sudo, dnf install sudo), or let root log in (hosts.user: root)",
@@ -86,7 +98,7 @@ WHY_NO_SUDO = (
         ),
     ),
     (
-        r"effective uid is not 0|setuid root|no new privileges|nosuid",
+        r"effective uid is not 0|setuid root|setuid bit|no new privileges|nosuid",
         (
             "sudo can't become root there: its program is not setuid root, is on a mount that is nosuid, or sshd forbids new privileges. "
             "Reinstall sudo, or let root log in (hosts.user: root)"
@@ -190,11 +202,18 @@ def problems(
             found.append(
                 f"{facts.number('diskFreeMib')} MiB are free below /var/lib, and a lab needs {DISK_FREE_MIB}: free some"
             )
+        for text in facts.listed("free"):
+            folder, _, free = text.partition(" ")
+            needed = FREE_ELSEWHERE_MIB.get(folder, 0)
+            if free.isdecimal() and int(free) < needed:
+                found.append(
+                    f"{free} MiB are free below {folder}, a disk of its own, and a lab needs {needed}: free some"
+                )
         found += [f"it carries {what}; to clear it, as root on the host: {cure}" for what, cure in facts.carries]
     if facts.listed("missing"):
         found.append(
             f"it lacks {', '.join(facts.listed('missing'))}: install the packages that have them (iproute2, iptables, procps, util-linux, "
-            "diffutils, hostname, gzip, zstd, snapd)"
+            "coreutils, diffutils, hostname, tar, gzip, zstd, snapd)"
         )
     if facts.listed("readOnly"):
         found.append(
@@ -350,9 +369,14 @@ def ssh(name: str, *options: str) -> list[str]:
     return ["ssh", "-F", str(RUN / "ssh_config"), *options, name]
 
 
+def _last(said: str) -> str:
+    """Last words, for a message."""
+    return " ".join(said.split())[-300:].rstrip(".")
+
+
 def explain(said: str, where: Mapping[str, str]) -> str:
     """What ssh's own last words mean here."""
-    last = " ".join(said.split())[-300:].rstrip(".")
+    last = _last(said)
     if "administratively prohibited" in said:
         return f"{NO_FORWARDING.format(**where)}. ssh said: {last}"
     if "stdio forwarding failed" in said:
@@ -369,22 +393,25 @@ def explain(said: str, where: Mapping[str, str]) -> str:
     return f"ssh failed: {last or 'without a word'}"
 
 
-def run(name: str, command: str, where: Mapping[str, str], stdin: str = "") -> str:
-    """Standard output of a command on a host.
+def attempt(name: str, command: str) -> subprocess.CompletedProcess[str]:
+    """A command on a host, as who logs in.
 
     Raises:
-        RefusedError: it could not be reached, or the command failed.
+        RefusedError: it did not end.
     """
     try:
-        done = subprocess.run(
-            [*ssh(name), command], input=stdin, capture_output=True, text=True, timeout=ANSWER_LIMIT_S, check=False
+        return subprocess.run(
+            [*ssh(name), command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=ANSWER_LIMIT_S,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         msg = f"it gave no answer within {ANSWER_LIMIT_S:.0f} s"
         raise RefusedError(msg) from None
-    if done.returncode != 0:
-        raise RefusedError(explain(done.stderr, where) if done.returncode == 255 else done.stderr.strip()[-300:])
-    return done.stdout
 
 
 def ask(name: str, where: Mapping[str, str], own: str, programs: Sequence[str] = ()) -> Facts:
@@ -394,7 +421,10 @@ def ask(name: str, where: Mapping[str, str], own: str, programs: Sequence[str] =
         RefusedError: it can't be reached, or root can't be had.
     """
     frame = hostio.Frame(hostio.new_mark())
-    command = f"timeout {ANSWER_LIMIT_S:.0f} bash -s {shlex.join([own, *programs])}"
+    # What hosts lack the probe tells.
+    command = (
+        f"$(command -v timeout >/dev/null && echo timeout {ANSWER_LIMIT_S:.0f}) bash -s {shlex.join([own, *programs])}"
+    )
     process = subprocess.Popen(
         hostio.words(RUN, name, frame.mark, command),
         stdin=subprocess.PIPE,
@@ -417,16 +447,31 @@ def ask(name: str, where: Mapping[str, str], own: str, programs: Sequence[str] =
     limit.cancel()
     if code != 0 or not frame.is_whole or "machineId" not in facts.values:
         find_hindrance(name, where)
-        msg = f"it could not be asked what it is: {explain(said, where) if said.strip() or frame.began else frame.explain()}"
+        msg = f"it could not be asked what it is: {explain_answer(code, said, where) if said.strip() or frame.began else frame.explain()}"
         raise RefusedError(msg)
     return facts
 
 
 def explain_sudo(said: str, where: Mapping[str, str]) -> str:
     """What sudo's own last words mean here."""
-    last = " ".join(said.split())[-300:].rstrip(".")
+    last = _last(said)
     why = next((why for pattern, why in WHY_NO_SUDO if re.search(pattern, said, re.IGNORECASE)), NO_SUDO)
     return f"{why.format(**where)}. sudo said: {last or 'nothing'}"
+
+
+def explain_answer(code: int, said: str, where: Mapping[str, str]) -> str:
+    """What stands for an answer means here; 255 is ssh's own exit code."""
+    if code == 255:
+        return explain(said, where)
+    if re.search(r"bash: (command )?not found", said):
+        return f"{NO_BASH}. It said: {_last(said)}"
+    return f"it said: {_last(said) or f'nothing, and ended with exit code {code}'}"
+
+
+def explain_login(said: str, where: Mapping[str, str]) -> str:
+    """Why a login that was let in runs nothing."""
+    why = OLD_PASSWORD if re.search(r"[Pp]assword", said) else NO_COMMAND
+    return f"{why.format(**where)}. It said: {_last(said) or 'nothing'}"
 
 
 def find_hindrance(name: str, where: Mapping[str, str]) -> None:
@@ -435,12 +480,15 @@ def find_hindrance(name: str, where: Mapping[str, str]) -> None:
     Raises:
         RefusedError: it can't be reached, or root can't be had.
     """
-    run(name, "true", where)
+    tried = attempt(name, "true")
+    if tried.returncode == 255:
+        raise RefusedError(explain(tried.stderr, where))
+    if tried.returncode != 0:
+        raise RefusedError(explain_login(f"{tried.stderr} {tried.stdout}", where))
     if where["user"] != "root":
-        try:
-            run(name, "sudo -n true", where)
-        except RefusedError as error:
-            raise RefusedError(explain_sudo(str(error), where)) from None
+        tried = attempt(name, "sudo -n bash -c true")
+        if tried.returncode != 0:
+            raise RefusedError(explain_sudo(tried.stderr, where))
 
 
 def _path(key: str) -> str:

@@ -27,7 +27,8 @@ look() {
   else
     cure="rm -rf $2, once nothing uses it"
   fi
-  fact carries "files in $2 (${found:0:100})|$cure"
+  if [ -d "$2" ]; then found="files in $2 (${found:0:100})"; else found="the file $2"; fi
+  fact carries "$found|$cure"
 }
 has_unit() { [[ $'\n'$units == *$'\n'"$1 "* ]]; }
 
@@ -55,11 +56,15 @@ else
 fi
 fact glibc "$(getconf GNU_LIBC_VERSION 2>/dev/null | sed -n 's/^glibc //p')"
 # Where a lab writes, and where programs that it brings are started; what is not there yet is made in the folder above.
-for folder in /etc /etc/systemd/system /usr/local/bin /opt /var/lib /var/log /run; do
+for folder in /etc /etc/systemd/system /usr/local/bin /opt /var/lib /var/lib/rancher /var/lib/k0s /var/log /run; do
   at=$folder
   while [ ! -e "$at" ]; do at=$(dirname "$at"); done
   [ -w "$at" ] || fact readOnly "$folder"
-  case $folder in /usr/local/bin | /opt | /var/lib)
+  case $folder in /opt | /usr/local/bin)
+    [ "$(stat -c %d "$at")" = "$(stat -c %d /var/lib)" ] || fact free "$folder $(df -Pm "$at" | awk 'NR == 2 { print $4 }')"
+    ;;
+  esac
+  case $folder in /usr/local/bin | /opt | /var/lib | /var/lib/*)
     awk -v at="$(readlink -f "$at")" '
       $5 == "/" || $5 == at || index(at, $5 "/") == 1 { if (length($5) >= longest) { longest = length($5); options = $6 } }
       END { exit options !~ /(^|,)noexec(,|$)/ }' /proc/self/mountinfo && fact noexec "$folder"
@@ -99,17 +104,18 @@ if [ "$(cat /var/lib/litelab/lab 2>/dev/null)" != "$own" ]; then
     fact carries "what another lab left|for r in /opt/litelab/*/scripts/reset.sh; do \$r; done; rm -rf /opt/litelab /var/lib/litelab"
   fi
   # At once: each call reads all that there are.
-  units=$(systemctl list-unit-files --no-legend {docker,crio,containerd,kubelet,kube-proxy,etcd,flanneld}.service 2>/dev/null)
+  others=(kubelet kube-proxy etcd flanneld k3s k3s-agent rke2-server rke2-agent k0scontroller k0sworker microshift)
+  units=$(systemctl list-unit-files --no-legend docker.service crio.service containerd.service "${others[@]/%/.service}" 2>/dev/null)
   for unit in docker crio containerd; do
     if has_unit "$unit.service"; then fact carries "the container runtime $unit|systemctl disable --now $unit, and remove its package"; fi
   done
-  for unit in kubelet kube-proxy etcd flanneld; do
+  for unit in "${others[@]}"; do
     if has_unit "$unit.service"; then fact carries "the unit $unit|systemctl disable --now $unit, and remove what brought it"; fi
   done
   # A distribution would read them, write over them, and its reset would delete them.
   for path in /etc/kubernetes /etc/cni /etc/containerd /etc/crio /etc/rancher /etc/k0s /etc/microshift /etc/microk8s.yaml \
     /root/snap/microk8s/common/.microk8s.yaml /etc/{default,sysconfig}/{kubelet,k3s,k3s-agent,k0scontroller,k0sworker,microshift} \
-    /etc/systemd/system/{kubelet,kube-proxy,kube-apiserver,kube-controller-manager,kube-scheduler,etcd,flanneld,containerd,crio,k3s,k3s-agent,k0scontroller,k0sworker,microshift}.service.d \
+    /etc/systemd/system/{k3s,k3s-agent}.service.env /etc/systemd/system/{kubelet,kube-proxy,kube-apiserver,kube-controller-manager,kube-scheduler,etcd,flanneld,containerd,crio,k3s,k3s-agent,k0scontroller,k0sworker,microshift}.service.d \
     /usr/local/bin/{kubectl,k0s,k3s,k3s-killall.sh}; do
     [ ! -e "$path" ] || look configuration "$path"
   done

@@ -7,6 +7,11 @@ BASE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 # What the lab calls it, where that is not its hostname.
 NODE=$(cat /var/lib/litelab/name 2>/dev/null || hostname)
 export PATH=$BASE/links:$BASE/bin:$PATH
+# What logins on this host get (/etc/environment, sudo's env_keep) is meant for others: a proxy would be asked for the API server, K3s's
+# installer takes whatever begins with K3S_, and a translated message is not understood.
+unset {http,https,all,no}_proxy {HTTP,HTTPS,ALL,NO}_PROXY TMPDIR "${!INSTALL_K3S_@}" "${!K3S_@}" "${!KUBE@}" "${!CONTAINERD_@}" \
+  "${!ETCDCTL_@}" "${!MICROSHIFT_@}"
+export LC_ALL=C
 # Not below root's home, which a living host's root may use.
 export KUBECACHEDIR=/run/litelab/kubectl
 export GOMAXPROCS="${GOMAXPROCS:-2}"
@@ -150,6 +155,7 @@ put_program() {
   [ "$says" = "$(staged_version)" ] ||
     die "the artifact $1 says it is ${says:-no $1}, and the lab asks for $(staged_version). Name the right file in the lab's file, or set version: $says."
   cmp -s "$staged" "$2" || {
+    mkdir -p "$(dirname "$2")"
     place "$staged" "$2.new"
     mv "$2.new" "$2"
   }

@@ -75,7 +75,7 @@ class Frame:
         if self.began:
             return "its answer broke off"
         if shown:
-            return f"it ran nothing, and its login printed: {shown}. A login without a terminal must start the command that it is given (see ~/.bashrc, /etc/profile and the user's shell there)"
+            return f"it ran nothing, and its login printed: {shown}. A login without a terminal must start the command that it is given (see ~/.bashrc, /etc/profile, the user's shell and sshd's ForceCommand there)"
         return "it printed no answer"
 
 

@@ -42,7 +42,7 @@ unframed() {
   fi
   noise=$(printf %s "$said" | tr -s '[:space:]' ' ' | tail -c 300)
   if [ -n "$noise" ]; then
-    printf 'error: host %s: it ran nothing, and its login printed: %s. A login without a terminal must start the command that it is given: see ~/.bashrc, /etc/profile and the shell of the user there; then run the same command again.\n' "$host" "$noise" >&2
+    printf 'error: host %s: it ran nothing, and its login printed: %s. A login without a terminal must start the command that it is given: see ~/.bashrc, /etc/profile, the shell of the user there and ForceCommand of its sshd; then run the same command again.\n' "$host" "$noise" >&2
   elif [ "$code" -eq 0 ]; then
     printf 'error: host %s: it printed no answer. Run the same command again to go on.\n' "$host" >&2
   fi

@@ -7,7 +7,7 @@ set -euo pipefail
 . "$(dirname "$0")/runtime.sh"
 KUBE=/etc/kubernetes
 
-mkdir -p "$BASE/links" /etc/containerd /etc/cni/net.d "$KUBE/pki"
+mkdir -p "$BASE/links" /usr/local/bin /etc/containerd /etc/cni/net.d "$KUBE/pki"
 chmod 700 "$KUBE/pki"
 for program in kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl; do
   ln -sfn "$BASE/bin/kubernetes" "$BASE/links/$program"

@@ -50,7 +50,7 @@ def hinders(*more: str, clock_s: float = 0.0, use: dict[str, Any] | None = None,
 
 def use_of(distribution: str, *, internet: bool = False) -> dict[str, Any]:
     """What hosts of a lab of a distribution are for."""
-    return existing._use(distribution, internet=internet)
+    return existing.use_of(distribution, internet=internet)
 
 
 class TestRefusals:
@@ -348,6 +348,18 @@ class TestAlike:
         code, _, err = self.check(monkeypatch, capsys, {"machineId": "a"}, {"machineId": "a"}, allow="true")
         assert code == 1
         assert "host-1 and host-2 have one machine id" in err
+
+    def test_hosts_of_one_name_are_refused_where_nodes_have_the_hosts_names(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("OWN_NAMES", "true")
+        same = {"hostname": "localhost"}
+        code, _, err = self.check(monkeypatch, capsys, same, {"hostname": "x1"}, {"hostname": "LocalHost"})
+        assert code == 1
+        assert "host-1 and host-3 are both called localhost" in err
+        assert self.check(monkeypatch, capsys, {"hostname": "x1"}, {"hostname": "x2"})[0] == 0
+        monkeypatch.delenv("OWN_NAMES")
+        assert self.check(monkeypatch, capsys, same, same)[0] == 0
 
 
 @pytest.fixture(scope="module")
