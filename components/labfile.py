@@ -21,7 +21,7 @@ from inputs import refusals, yamlfile
 from inputs.errors import InputError
 from inputs.places import Place, Source, Unknown
 
-SITE_KEYS = ("proxy", "noProxy", "ca", "registries")
+SITE_KEYS = ("proxy", "noProxy", "ca", "registries", "registriesAuth")
 """What a file for all labs may hold."""
 CHECKOUT_KEYS = ("backend", "passphraseFile")
 """What it may hold beside that, which is no lab's: where Pulumi keeps the checkout's state (``tools/environment.py``)."""

@@ -5,15 +5,18 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     PrivateAttr,
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from components import pins
 from components.given import Given
@@ -21,6 +24,7 @@ from inputs.errors import one_paragraph
 from inputs.limits import MOST_REPEATS, WORKLOAD, workload_label
 from inputs.model import InputModel
 from inputs.places import Place, dotted
+from inputs.refusals import VALUE_NOT_SHOWN
 
 DEFAULT_HOST_KIND = "nspawn"
 DEFAULT_DISTRIBUTION = "upstream"
@@ -123,16 +127,38 @@ class Image(Artifact):
     ) = Field(None, alias="as", description="The name that the tar's only image gets, with registry and tag")
 
 
+def _without_login(instead: str) -> Callable[[Any], Any]:
+    """Refuses an address with a login, which messages must not show."""
+
+    def checked(value: Any) -> Any:
+        if isinstance(value, str) and "@" in value:
+            raise PydanticCustomError(
+                VALUE_NOT_SHOWN, "holds a login (USER:PASSWORD@): {instead}", {"instead": instead}
+            )
+        return value
+
+    return checked
+
+
+MirrorAddress = Annotated[
+    str,
+    BeforeValidator(
+        _without_login(
+            "take it out of the address, and name the file that 'docker login' writes in registriesAuth (docs/site.md)"
+        )
+    ),
+    Field(
+        pattern=r"^https?://[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?(/[A-Za-z0-9_][A-Za-z0-9._-]*)*/?$",
+        examples=["https://mirror.example:5000"],
+    ),
+]
+"""Of a mirror, as ``components/mirrors.py`` reads it."""
+
+
 class Registry(InputModel):
     """Where images of a registry come from; a plain text is its only mirror."""
 
-    mirrors: tuple[
-        Annotated[
-            str,
-            Field(pattern=r"^https?://[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?$", examples=["https://mirror.example:5000"]),
-        ],
-        ...,
-    ] = Field(
+    mirrors: tuple[MirrorAddress, ...] = Field(
         min_length=1, description="Addresses of mirrors or caches, asked in this order before the registry itself"
     )
 
@@ -166,6 +192,9 @@ class LabSettings(InputModel):
     proxy: (
         Annotated[
             str,
+            BeforeValidator(
+                _without_login("it would stand in every unit's environment; name a proxy that asks hosts for none")
+            ),
             Field(pattern=r"^https?://[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?/?$", examples=["http://proxy.example:3128"]),
         ]
         | None
@@ -179,6 +208,12 @@ class LabSettings(InputModel):
     registries: dict[Annotated[str, Field(pattern=r"^(\*|[a-z0-9][a-z0-9.-]*(:\d{1,5})?)$")], Registry] = Field(
         default_factory=dict,
         description="Mirrors or caches of registries, by the registry's name; * for all others; a plain text is its only mirror",
+    )
+    registries_auth: (
+        Annotated[str, Field(pattern=r"^(~/)?[A-Za-z0-9_./][A-Za-z0-9_./+-]*$", examples=["~/.docker/config.json"])]
+        | None
+    ) = Field(
+        None, description="The mirrors' logins: a file that docker login has written, from /, ~ or below the project"
     )
     hosts: HostSettings = Field(default_factory=lambda: HostSettings.model_validate({}))
     controllers: Literal[1, 3] = Field(1, description="Hosts that run the control plane")
@@ -225,6 +260,13 @@ class LabSettings(InputModel):
             msg = f"each workload is measured once, by one step of its name, and {' and '.join(twice)} would share one; repeats says how often"
             raise ValueError(msg)
         return value
+
+    @model_validator(mode="after")
+    def _logins_are_of_mirrors(self) -> LabSettings:
+        if self.registries_auth is not None and not self.registries:
+            msg = "registriesAuth has the logins of mirrors, and registries names no mirror; name one, or leave registriesAuth out"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _something_runs_workloads(self) -> LabSettings:

@@ -11,23 +11,23 @@ import dataclasses
 import gzip
 import io
 import ipaddress
-import json
 import re
 import tarfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pulumi
 from cryptography import x509
 
+from components import logins
 from components.contract import Host
 from components.digests import short_digest
-from components.settings import LabSettings, Registry, SettingsError
+from components.mirrors import CA_ON_HOST, FORMS, PRIVATE, Form, containerd
+from components.settings import LabSettings, SettingsError
 from components.steps import PROJECT, local_step, publish
 from inputs import textfile
 from inputs.errors import InputError
 
 _DER = (b"\x30\x82", b"\x30\x81")
-CA_ON_HOST = "/etc/litelab/site-ca.crt"
 NOT_BY_PROXY = ("localhost", "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", ".svc", ".cluster.local")
 """Pods, services and hosts of labs; a proxy is for what is outside."""
 
@@ -36,7 +36,7 @@ def prepared(name: str, args: LabSettings, hosts: list[Host], opts: pulumi.Resou
     """The same hosts, once they have what the settings ask for: who uses their identity waits for that.
 
     Raises:
-        SettingsError: the CA's file can't be used, or the distribution is not known to take mirrors.
+        SettingsError: a file that they name can't be used, or the distribution can't be told of the mirrors.
     """
     if not (args.proxy or args.ca or args.registries):
         return hosts
@@ -58,11 +58,14 @@ class Site(pulumi.ComponentResource):
         super().__init__("litelab:site:Site", name, None, opts)
         scripts = publish("site", pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run(), also=("ssh", "shared"))
         ca = authority(args.ca, args.at("ca"))
-        form = _form(args)
+        form, passwords = _form(args), logins.of_mirrors(args)
         self.hosts = []
         content = pulumi.Output.all(*[h.address for h in hosts]).apply(
-            lambda addresses: archive(files(args, ca, form, addresses))
+            lambda addresses: archive(files(args, ca, form, addresses, passwords))
         )
+        if passwords:
+            # Its digest is one, too.
+            content = pulumi.Output.secret(content)
         digest = content.apply(short_digest)
         for host in hosts:
             step = local_step(
@@ -84,10 +87,11 @@ def require(lab: LabSettings) -> None:
     """Look at what the settings of the site name, before anything is made.
 
     Raises:
-        SettingsError: the CA's file can't be used, or the distribution is not known to take mirrors.
+        SettingsError: a file that they name can't be used, or the distribution can't be told of the mirrors.
     """
     authority(lab.ca, lab.at("ca"))
     _form(lab)
+    logins.of_mirrors(lab)
 
 
 def authority(path: str | None, where: str = "ca") -> str:
@@ -132,7 +136,7 @@ def _line(text: str, position: int) -> int:
 
 
 def files(
-    args: LabSettings, ca: str, form: Callable[[Mapping[str, Registry], bool], dict[str, str]], addresses: Sequence[str]
+    args: LabSettings, ca: str, form: Form, addresses: Sequence[str], passwords: Mapping[str, str]
 ) -> dict[str, str]:
     """Every file that a host gets, path below ``/`` to content.
 
@@ -141,6 +145,7 @@ def files(
         ca: certificates to trust, as PEM.
         form: how the distribution is told of mirrors.
         addresses: of all hosts.
+        passwords: the mirrors' logins, by host (``components/logins.py``).
     """
     found = {CA_ON_HOST.removeprefix("/"): ca} if ca else {}
     if args.proxy:
@@ -154,7 +159,7 @@ def files(
         found["etc/profile.d/litelab-site.sh"] = "".join(f"export {line}\n" for line in lines.splitlines())
         environment = " ".join(f'"{line}"' for line in lines.splitlines())
         found["etc/systemd/system.conf.d/litelab-site.conf"] = f"[Manager]\nDefaultEnvironment={environment}\n"
-    return found | (form(args.registries, bool(ca)) if args.registries else {})
+    return found | (form(args.registries, bool(ca), passwords) if args.registries else {})
 
 
 def _is_private(address: str) -> bool:
@@ -164,7 +169,7 @@ def _is_private(address: str) -> bool:
         return False
 
 
-def _form(args: LabSettings) -> Callable[[Mapping[str, Registry], bool], dict[str, str]]:
+def _form(args: LabSettings) -> Form:
     form = FORMS.get(args.distribution)
     if args.registries and form is None:
         msg = (
@@ -175,70 +180,19 @@ def _form(args: LabSettings) -> Callable[[Mapping[str, Registry], bool], dict[st
     form = form or containerd
     # What it can't say is refused here, not when addresses are known.
     try:
-        form(args.registries, False)
+        form(args.registries, False, {})
     except ValueError as error:
         msg = f"{args.at('registries')}: {error} Nothing was made."
         raise SettingsError(msg) from None
     return form
 
 
-def containerd(registries: Mapping[str, Registry], with_ca: bool) -> dict[str, str]:
-    """For containerd with ``config_path = "/etc/containerd/certs.d"`` (containerd, docs/hosts.md)."""
-    found = {}
-    for name, registry in registries.items():
-        lines = [
-            f'[host."{mirror}"]\n  capabilities = ["pull", "resolve"]\n'
-            + (f'  ca = "{CA_ON_HOST}"\n' if with_ca else "")
-            for mirror in registry.mirrors
-        ]
-        found[f"etc/containerd/certs.d/{'_default' if name == '*' else name}/hosts.toml"] = "".join(lines)
-    return found
-
-
-def k3s(registries: Mapping[str, Registry], with_ca: bool) -> dict[str, str]:
-    """For K3s (docs.k3s.io, Private Registry Configuration); JSON is YAML."""
-    content: dict[str, object] = {
-        "mirrors": {name: {"endpoint": list(registry.mirrors)} for name, registry in registries.items()}
-    }
-    if with_ca:
-        hosts = {mirror.split("//", 1)[1] for registry in registries.values() for mirror in registry.mirrors}
-        content["configs"] = {host: {"tls": {"ca_file": CA_ON_HOST}} for host in sorted(hosts)}
-    return {"etc/rancher/k3s/registries.yaml": json.dumps(content, indent=1) + "\n"}
-
-
-def crio(registries: Mapping[str, Registry], with_ca: bool) -> dict[str, str]:  # noqa: ARG001 # hosts trust it already
-    """For CRI-O (containers-registries.conf(5)); a prefix is a registry's name, or one of its subdomains.
-
-    Raises:
-        ValueError: all others (``*``) are asked for.
-    """
-    if "*" in registries:
-        msg = (
-            "'*' can't be told to microshift, whose CRI-O takes mirrors of registries by their names alone. "
-            "Name each one (docker.io, quay.io, registry.k8s.io)."
-        )
-        raise ValueError(msg)
-    lines = []
-    for name, registry in registries.items():
-        lines.append(f'[[registry]]\nprefix = "{name}"\nlocation = "{name}"\n')
-        for mirror in registry.mirrors:
-            scheme, location = mirror.split("://", 1)
-            lines.append(f'[[registry.mirror]]\nlocation = "{location}"\n')
-            # CRI-O speaks https first even so, and then trusts whoever answers.
-            lines.extend(["insecure = true\n"] if scheme == "http" else [])
-    return {"etc/containers/registries.conf.d/99-litelab-site.conf": "".join(lines)}
-
-
-FORMS = {"upstream": containerd, "k3s": k3s, "k0s": containerd, "microk8s": containerd, "microshift": crio}
-"""How a distribution is told of mirrors. MicroK8s' containerd looks elsewhere, and is led there by its own ``mirrors.sh``."""
-
-
 def archive(contents: Mapping[str, str]) -> str:
-    """Base64 of a gzipped tar of these files, root's and readable by all: nothing in them is secret."""
+    """Base64 of a gzipped tar of these files, root's: ``PRIVATE`` ones are for root alone, the others readable by all."""
     raw = io.BytesIO()
     with gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as zipped, tarfile.open(fileobj=zipped, mode="w") as tar:
         for path, text in sorted(contents.items()):
             entry = tarfile.TarInfo(path)
-            entry.size, entry.mode = len(text.encode()), 0o644
+            entry.size, entry.mode = len(text.encode()), 0o600 if path in PRIVATE else 0o644
             tar.addfile(entry, io.BytesIO(text.encode()))
     return base64.b64encode(raw.getvalue()).decode()

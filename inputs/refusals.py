@@ -7,7 +7,7 @@ import functools
 import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, RootModel, ValidationError
 
@@ -21,9 +21,11 @@ _KEY = "[key]"
 _LONGEST_VALUE = 80
 HIDDEN = "[secret]"
 """What stands for a value that messages do not show."""
+VALUE_NOT_SHOWN: Final = "value_not_shown"
+"""The type of a ``PydanticCustomError`` about a value that messages must not hold."""
 _QUOTED = 60
 """Characters that messages quote of an entry."""
-_CREDENTIALS = re.compile(r"//[^/@\s']*@")
+_CREDENTIALS = re.compile(r"//[^\s']*@")
 
 
 def explain(error: ValidationError, model: type[BaseModel], source: Source, *, most: int = 20) -> str:
@@ -103,6 +105,8 @@ def _told(problem: dict[str, Any], message: str, model: type[BaseModel], source:
     place: Place = problem["loc"]
     location, value = dotted(place), problem["input"]
     is_value = shown(value, source.text(place))
+    if problem["type"] == VALUE_NOT_SHOWN:
+        return f"{location}: {message}"
     if problem["type"] == "extra_forbidden":
         return _unknown(place, model)
     if problem["type"] == "missing":

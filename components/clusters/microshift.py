@@ -62,6 +62,9 @@ class MicroshiftSettings(InstalledSettings):
         if self.flavour == "rhel" and self.package == "deb":
             msg = "package is deb, and flavour rhel takes RPMs of Red Hat's repositories; leave package out"
             raise ValueError(msg)
+        if self.flavour == "rhel" and self.registries_auth is not None:
+            msg = "registriesAuth is set, and with flavour rhel CRI-O takes logins from Red Hat's pull secret alone; leave it out, and add the mirrors' logins to the secret microshift:pullSecret, which has the same form"
+            raise ValueError(msg)
         return self
 
 

@@ -1,16 +1,20 @@
 """A container registry that serves the images of OCI tars, and an HTTP proxy that leads to it; both say what they were asked.
 
 ``python3 -m tests.doubles.registry registry|proxy LISTEN:PORT LOG ...``. The registry speaks the part of the OCI distribution
-specification that a pull needs, by https; the proxy takes CONNECT alone, and leads every name to one address.
+specification that a pull needs, by https. It may do so below a path, as a project of Harbor's that caches, and only for who logs in:
+by ``basic``, or by ``bearer`` with a token of its own (distribution/distribution, docs/content/spec/auth/token.md). The proxy takes
+CONNECT alone, and leads every name to one address.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
 import http.server
 import json
 import re
+import secrets
 import select
 import socket
 import ssl
@@ -18,6 +22,7 @@ import sys
 import tarfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
@@ -38,12 +43,51 @@ class Images:
                     self.blobs[f"sha256:{hashlib.sha256(content).hexdigest()}"] = content
 
 
+class Door:
+    """Who may pull.
+
+    Args:
+        kind: ``none``, ``basic`` or ``bearer``.
+        login: a file with ``USER:PASSWORD``, which may change.
+    """
+
+    def __init__(self, kind: str, login: Path | None) -> None:
+        self.kind, self._login = kind, login
+        self._tokens: dict[str, tuple[str, set[str]]] = {}
+
+    def is_login(self, given: str) -> bool:
+        """Whether an ``Authorization`` header is the login itself."""
+        return self._login is not None and given == f"Basic {_base64(self._login.read_text().strip())}"
+
+    def token(self, scopes: list[str]) -> str:
+        """A token for these scopes, as long as the password is the same."""
+        assert self._login is not None
+        token = secrets.token_hex(16)
+        self._tokens[token] = self._login.read_text(), set(scopes)
+        return token
+
+    def is_open(self, given: str, scope: str) -> bool:
+        """Whether a request with this ``Authorization`` header may do what the scope says."""
+        if self.kind != "bearer":
+            return self.kind == "none" or self.is_login(given)
+        assert self._login is not None
+        password, scopes = self._tokens.get(given.removeprefix("Bearer "), ("", set()))
+        return given.startswith("Bearer ") and password == self._login.read_text() and scope in scopes
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
 class Registry(http.server.BaseHTTPRequestHandler):
     """One request."""
 
     protocol_version = "HTTP/1.1"
     images: Images
     log: Path
+    root = "/v2"
+    """Below it is the API: ``/v2/PROJECT`` for images of a project."""
+    door: Door
 
     def do_GET(self) -> None:
         self._answer(with_body=True)
@@ -52,11 +96,20 @@ class Registry(http.server.BaseHTTPRequestHandler):
         self._answer(with_body=False)
 
     def _answer(self, *, with_body: bool) -> None:
-        path = self.path.partition("?")[0]
-        note(self.log, f"{self.command} {self.headers.get('Host')} {path}")
-        manifest = re.fullmatch(r"/v2/(.+)/manifests/(.+)", path)
-        blob = re.fullmatch(r"/v2/(.+)/blobs/(sha256:[0-9a-f]{64})", path)
-        if path == "/v2/":
+        path, _, query = self.path.partition("?")
+        given = self.headers.get("Authorization", "")
+        note(self.log, f"{self.command} {self.headers.get('Host')} {path} {given.partition(' ')[0]}".rstrip())
+        if self.door.kind == "bearer" and path == "/token":
+            self._give_token(given, query)
+            return
+        manifest = re.fullmatch(re.escape(self.root) + r"/(.+)/manifests/(.+)", path)
+        blob = re.fullmatch(re.escape(self.root) + r"/(.+)/blobs/(sha256:[0-9a-f]{64})", path)
+        named = manifest or blob
+        # An image's name on a registry is what is between /v2 and what is asked of it.
+        scope = f"repository:{f'{self.root}/{named[1]}'.removeprefix('/v2/')}:pull" if named else ""
+        if not self.door.is_open(given, scope):
+            self._refuse(scope, with_body=with_body)
+        elif path == "/v2/":
             self._send(200, b"{}", "application/json", with_body=with_body)
         elif manifest and manifest[1] in self.images.manifests:
             digest = manifest[2] if manifest[2].startswith("sha256:") else self.images.manifests[manifest[1]]
@@ -66,6 +119,25 @@ class Registry(http.server.BaseHTTPRequestHandler):
         else:
             self._send(404, b'{"errors":[{"code":"NAME_UNKNOWN"}]}', "application/json", with_body=with_body)
 
+    def do_POST(self) -> None:
+        # Harbor's and others' token services know GET alone.
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self._send(405, b"", "text/plain", with_body=False)
+
+    def _give_token(self, given: str, query: str) -> None:
+        """Who does not log in gets one that opens nothing, as on registries that serve some images to everybody."""
+        if given and not self.door.is_login(given):
+            self._send(401, b"{}", "application/json", with_body=True)
+            return
+        scopes = [one for text in parse_qs(query).get("scope", []) for one in text.split(" ")] if given else []
+        self._send(200, json.dumps({"token": self.door.token(scopes)}).encode(), "application/json", with_body=True)
+
+    def _refuse(self, scope: str, *, with_body: bool) -> None:
+        challenge = 'Basic realm="double"'
+        if self.door.kind == "bearer":
+            challenge = f'Bearer realm="https://{self.headers.get("Host")}/token",service="double",scope="{scope}"'
+        self._send(401, b"{}", "application/json", challenge=challenge, with_body=with_body)
+
     def _send_blob(self, digest: str, kind: str, *, with_body: bool) -> None:
         content = self.images.blobs.get(digest)
         if content is None:
@@ -73,13 +145,17 @@ class Registry(http.server.BaseHTTPRequestHandler):
         else:
             self._send(200, content, kind, digest, with_body=with_body)
 
-    def _send(self, code: int, content: bytes, kind: str, digest: str = "", *, with_body: bool) -> None:
+    def _send(
+        self, code: int, content: bytes, kind: str, digest: str = "", *, with_body: bool, challenge: str = ""
+    ) -> None:
         self.send_response(code)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.send_header("Docker-Distribution-Api-Version", "registry/2.0")
         if digest:
             self.send_header("Docker-Content-Digest", digest)
+        if challenge:
+            self.send_header("WWW-Authenticate", challenge)
         self.end_headers()
         if with_body:
             self.wfile.write(content)
@@ -131,11 +207,16 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--cert", type=Path)
     parser.add_argument("--key", type=Path)
     parser.add_argument("--to")
+    parser.add_argument("--root", default="/v2")
+    parser.add_argument("--auth", choices=["none", "basic", "bearer"], default="none")
+    parser.add_argument("--login", type=Path)
     given = parser.parse_args(arguments)
     address, _, port = given.listen.rpartition(":")
     handler: type[http.server.BaseHTTPRequestHandler]
     if given.role == "registry":
-        handler = type("Served", (Registry,), {"images": Images(given.tar), "log": given.log})
+        door = Door(given.auth, given.login)
+        content = {"images": Images(given.tar), "log": given.log, "root": given.root, "door": door}
+        handler = type("Served", (Registry,), content)
     else:
         host, _, to_port = given.to.rpartition(":")
         handler = type("Led", (Proxy,), {"to": (host, int(to_port)), "log": given.log})

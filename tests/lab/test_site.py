@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.doubles.authority import Authority
 from tests.doubles.hostimage import double_cache
 from tests.lab import distributions as common
 from tests.lab import k0slabs, k3slabs, microshift
-from tests.lab.lab import PROJECT, LabStack, environment, wait_for
-from tools.setup import images
+from tests.lab.lab import LabStack, environment
+from tests.lab.pulling import certificate, run_pod, start_doubles, start_pod, write_image
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
@@ -156,64 +151,15 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def serve(lab: LabStack, folder: Path, address: str) -> list[subprocess.Popen[bytes]]:
     """A mirror and a registry of the outside on host-1's network, and a proxy that leads there."""
-    authority = Authority()
-    (folder / "ca.pem").write_text(authority.pem)
-    certificate, key = authority.issue(folder, address, OUTSIDE)
-    tls = ["--cert", str(certificate), "--key", str(key)]
-    (busybox,) = set(Path(lab.env["LITELAB_CACHE"]).glob("built/node-*/tree/bin/busybox")) or {Path("/bin/busybox")}
+    tls = certificate(folder, address, OUTSIDE)
     for name in ("mirrored", "far"):
-        # Names and contents that no host has.
-        files: dict[str, Path | str] = {"bin/busybox": busybox, "bin/echo": "busybox", f"only-in-{name}": "nowhere"}
-        images.write(folder / f"{name}.tar", f"docker.io/litelab/{name}:1", files, ["echo"], platform.machine())
+        write_image(lab, folder, name)
     commands = [
         ["registry", f"{address}:{MIRROR_PORT}", folder / "mirror.log", "--tar", folder / "mirrored.tar", *tls],
         ["registry", f"{address}:{OUTSIDE_PORT}", folder / "outside.log", "--tar", folder / "far.tar", *tls],
         ["proxy", f"{address}:{PROXY_PORT}", folder / "proxy.log", "--to", f"{address}:{OUTSIDE_PORT}"],
     ]
-    inside = ["ip", "netns", "exec", f"{lab.namespace}-host-1", sys.executable, "-m", "tests.doubles.registry"]
-    started = [subprocess.Popen([*inside, *map(str, command)], cwd=PROJECT) for command in commands]
-
-    def listening() -> bool | None:
-        assert all(process.poll() is None for process in started)
-        for port in (MIRROR_PORT, OUTSIDE_PORT, PROXY_PORT):
-            try:
-                socket.create_connection((address, port), 1).close()
-            except OSError:
-                return None
-        return True
-
-    wait_for("the doubles", 60, listening)
-    return started
-
-
-def start_pod(lab: LabStack, name: str, image: str, node: str, policy: str, *command: str) -> None:
-    container = {
-        "name": "main",
-        "image": image,
-        "imagePullPolicy": policy,
-        **({"command": list(command)} if command else {}),
-    }
-    spec = {"nodeName": node, "restartPolicy": "Never", "containers": [container]}
-    manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
-    wait_for(
-        "the default service account", 60,
-        lambda: lab.kubectl("get", "serviceaccount", "default", check=False).returncode == 0 or None,
-    )  # fmt: skip
-    lab.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
-
-
-def run_pod(lab: LabStack, name: str, image: str, node: str) -> dict[str, Any]:
-    """A pod that must pull its image, and how it ended."""
-    start_pod(lab, name, image, node, "Always", "echo", "pulled")
-
-    def ended() -> dict[str, Any] | None:
-        status: dict[str, Any] = lab.get("pod", name)["status"]
-        return status if status["phase"] in ("Succeeded", "Failed") else None
-
-    try:
-        return wait_for(f"pod {name}", 180, ended)
-    except TimeoutError:
-        pytest.fail(lab.kubectl("describe", "pod", name).stdout[-3000:])
+    return start_doubles(lab, commands, [(address, port) for port in (MIRROR_PORT, OUTSIDE_PORT, PROXY_PORT)])
 
 
 def test_a_pod_starts_from_an_image_that_only_the_mirror_has(place: Place) -> None:

@@ -104,7 +104,7 @@ def make(cache: Path, stack: str) -> Bundle:
         SetupError: a secret of the lab was left in a text; nothing is written then.
     """
     run = OWN / "run" / stack
-    secrets = redact.known_secrets(_secret_files(run))
+    secrets = redact.known_secrets(_secret_files(run)) | redact.known_logins(_login_files(stack, run))
     texts: dict[str, str] = {}
     for name, text in _texts(cache, stack, run):
         texts[name] = redact.clean(text[-TEXT_LIMIT:], secrets)
@@ -172,6 +172,21 @@ def _secret_files(run: Path) -> list[Path]:
     """Where this lab's secrets are: they must not be in the bundle."""
     on_disks = [p for host in run.glob("hosts/*/upper") for p in _keys_below(host)]
     return [OWN / "passphrase", run / "id_ed25519", run / "kubeconfig", *on_disks]
+
+
+def _login_files(stack: str, run: Path) -> list[Path]:
+    """Where the logins of mirrors are: what a setting names, and what hosts were given."""
+    settings = (
+        PROJECT / "stacks" / f"{_lab_of(stack)}.yaml",
+        OWN / "site.yaml",
+        OWN / "config" / f"Pulumi.{stack}.yaml",
+    )
+    named = [
+        PROJECT / Path(name).expanduser()
+        for path in settings
+        for name in re.findall(r"""\bregistriesAuth["']?\s*:\s*["']?([^\s"',}]+)""", _read(path))
+    ]
+    return [*named, *run.glob("hosts/*/upper/etc/litelab/registries-auth.json")]
 
 
 def _keys_below(disk: Path) -> Iterator[Path]:

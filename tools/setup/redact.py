@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 GONE = "[removed]"
 PIECE = 32
 """Characters of a secret that, left in a text, count as a leak."""
+LEAST = 6
+"""Characters of a password, or of a form of it, that is searched for: a shorter one is in many words."""
 
 # What a secret looks like, whosever it is. Each keeps what names it.
 _LOOKS = (
@@ -44,6 +47,33 @@ def known_secrets(files: Iterable[Path]) -> set[str]:
         if "client-key-data" not in text:
             found |= set(_lines(text))
     return found
+
+
+def known_logins(files: Iterable[Path]) -> set[str]:
+    """Passwords and logins in files of the form that ``docker login`` writes.
+
+    A file that is not there, or not for us, holds none.
+    """
+    found: set[str] = set()
+    for path in files:
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        for encoded in re.findall(r'"auth"\s*:\s*"([A-Za-z0-9+/=]+)"', text):
+            try:
+                login = base64.b64decode(encoded, validate=True).decode()
+            except ValueError:
+                login = ""
+            found |= {encoded.rstrip("="), login, login.partition(":")[2]}
+        for quoted in re.findall(r'"(?:password|identitytoken)"\s*:\s*("(?:[^"\\]|\\.)*")', text):
+            try:
+                found.add(str(json.loads(quoted)))
+            except ValueError:
+                found.add(quoted.strip('"'))
+    # A text may be JSON itself.
+    found |= {json.dumps(secret)[1:-1] for secret in found}
+    return {secret for secret in found if len(secret) >= LEAST}
 
 
 def _lines(text: str) -> list[str]:
@@ -83,4 +113,4 @@ def _in_base64(secret: str) -> list[str]:
     for offset in range(3):
         encoded = base64.b64encode(b" " * offset + secret.encode()).decode()
         found.append(encoded[4 if offset else 0 : len(encoded) // 4 * 4 - 4])
-    return found
+    return [form for form in found if len(form) >= LEAST]

@@ -3,6 +3,8 @@
 # Sources: docs.k0sproject.io (manual installation, air-gapped installation, configuration, upgrade), `k0s install --help`.
 # shellcheck source-path=SCRIPTDIR source=../shared/step.sh
 . "$(dirname "${BASH_SOURCE[0]}")/step.sh"
+# shellcheck source-path=SCRIPTDIR source=../shared/logins.sh
+. "$(dirname "${BASH_SOURCE[0]}")/logins.sh"
 
 K0S=/usr/local/bin/k0s
 CONFIG=/etc/k0s/k0s.yaml
@@ -71,16 +73,20 @@ YAML
   mv "$CONFIG.new" "$CONFIG"
 }
 
-# configure_containerd: where mirrors of registries are told (docs.k0sproject.io, runtime), and sandboxes without CAP_SYS_RESOURCE
+# configure_containerd: where mirrors of registries are told (docs.k0sproject.io, runtime) and their logins, and sandboxes without CAP_SYS_RESOURCE
 # can't lower an oom score. From 1.36 on k0s takes containerd 2's form alone.
 configure_containerd() {
   local form=2 images=io.containerd.grpc.v1.cri runtime=io.containerd.grpc.v1.cri
   [ "$(staged_version | cut -d. -f2)" -lt 36 ] || form=3 images=io.containerd.cri.v1.images runtime=io.containerd.cri.v1.runtime
   mkdir -p "$(dirname "$CONTAINERD")"
+  # It may hold logins.
+  install -m 600 /dev/null "$CONTAINERD.new"
   {
     printf 'version = %s\n[plugins."%s".registry]\n  config_path = "/etc/containerd/certs.d"\n' "$form" "$images"
     can_lower_oom || printf '[plugins."%s"]\n  restrict_oom_score_adj = true\n' "$runtime"
-  } >"$CONTAINERD"
+    mirror_logins "$images"
+  } >"$CONTAINERD.new"
+  mv "$CONTAINERD.new" "$CONTAINERD"
 }
 
 # worker_flags: of a host that runs a kubelet, by the name and the address that the lab gives it.

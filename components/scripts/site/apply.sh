@@ -41,7 +41,7 @@ trust() {
   fi
 }
 
-# A distribution whose runtime looks for mirrors elsewhere brings a script that leads it here.
+# A distribution whose runtime looks for mirrors or their logins elsewhere brings a script that leads it here.
 lead() {
   local script
   for script in /opt/litelab/*/scripts/mirrors.sh; do [ ! -x "$script" ] || "$script"; done
@@ -60,7 +60,9 @@ create)
   tar -tzf "$BASE/files.tar.gz" >"$BASE/list"
   missing_folders <"$BASE/list" >>"$BASE/folders"
   sort -u -o "$BASE/folders" "$BASE/folders"
-  tar -xzf "$BASE/files.tar.gz" -C / --no-same-owner
+  tar -xzpf "$BASE/files.tar.gz" -C / --no-same-owner
+  # It may hold logins.
+  rm -f "$BASE/files.tar.gz"
   ;;
 delete)
   forget

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # site.sh create|delete HOST, on the operator's machine: gives a host the proxy, authority and mirrors of the place where the
-# lab stands, and takes them away. Standard input of create: base64 of a gzipped tar for the host's /.
+# lab stands, and takes them away. Standard input of create: base64 of a gzipped tar for the host's /. It may hold logins.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../shared/operator.sh
 . "$(dirname "${BASH_SOURCE[0]}")/operator.sh"
@@ -9,7 +9,7 @@ HOST=${2:?usage: site.sh create|delete HOST}
 ON_HOST=/var/lib/litelab/site
 
 create() {
-  base64 -d | on "$HOST" "mkdir -p $ON_HOST && cat >$ON_HOST/files.tar.gz" ||
+  base64 -d | on "$HOST" "umask 077 && mkdir -p $ON_HOST && cat >$ON_HOST/files.tar.gz" ||
     die "$HOST" "copying the site's files ended early. 'make ssh HOST=$HOST CMD=\"df -h /\"' shows whether its disk is full; run the same command again to go on."
   bounded_on 300 "$HOST" 'bash -s -- create' <"$here/apply.sh"
 }

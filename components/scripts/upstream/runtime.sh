@@ -1,12 +1,18 @@
 # shellcheck shell=bash
 # Sourced on a host, after step.sh: containerd's configuration and unit, and the lab's images in it.
+# shellcheck source-path=SCRIPTDIR source=../shared/logins.sh
+. "$(dirname "${BASH_SOURCE[0]}")/logins.sh"
+CONTAINERD=/etc/containerd/config.toml
 
 configure_containerd() {
   local restrict=true systemd_cgroup=false
   # Sandboxes without CAP_SYS_RESOURCE can't lower an oom score.
   ! can_lower_oom || restrict=false
   [ ! -f /sys/fs/cgroup/cgroup.controllers ] || systemd_cgroup=true
-  cat >/etc/containerd/config.toml <<TOML
+  # It may hold logins.
+  install -m 600 /dev/null "$CONTAINERD.new"
+  {
+    cat <<TOML
 version = 2
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "docker.io/litelab/pause:1"
@@ -23,6 +29,9 @@ version = 2
       BinaryName = "$BASE/bin/runc"
       SystemdCgroup = $systemd_cgroup
 TOML
+    mirror_logins io.containerd.grpc.v1.cri
+  } >"$CONTAINERD.new"
+  mv "$CONTAINERD.new" "$CONTAINERD"
   cat >/etc/systemd/system/containerd.service <<UNIT
 [Unit]
 Description=containerd

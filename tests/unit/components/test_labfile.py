@@ -150,10 +150,8 @@ class TestSite:
 
     def test_a_wrong_value_names_the_file_for_all_labs_too(self, stacks: Path) -> None:
         site = stacks.parent / "site.yaml"
-        site.write_text("proxy: http://me:secret@proxy.example\n")
-        with pytest.raises(
-            SettingsError, match=r"site\.yaml:1: proxy: takes text .* it is 'http://\.\.\.@proxy\.example'"
-        ):
+        site.write_text("proxy: proxy.example:3128\n")
+        with pytest.raises(SettingsError, match=r"site\.yaml:1: proxy: takes text .* it is 'proxy\.example:3128'"):
             load(stacks, "upstream-lab", "", {}, site)
 
     def test_where_pulumi_keeps_its_state_is_no_setting_of_a_lab(self, stacks: Path) -> None:

@@ -134,6 +134,33 @@ class TestValues:
         assert "mirrors.0: takes text such as https://mirror.example:5000, and it is 'ftp://x'." in message
         assert "at least" not in message
 
+    @pytest.mark.parametrize(
+        "address", ["https://me:canary@m.example", "https://me:can/ary@m.example/hub", "me:canary@m.example:3128"]
+    )
+    def test_an_address_with_a_login_is_refused_with_the_fix_and_not_shown(self, address: str) -> None:
+        message = refusal({"registries": {"docker.io": {"mirrors": ["https://a.example", address]}}})
+        assert "registries.docker.io.mirrors.1: holds a login (USER:PASSWORD@): take it out of the address" in message
+        assert "registriesAuth" in message
+        proxy = refusal({"proxy": address})
+        assert "proxy: holds a login (USER:PASSWORD@): it would stand in every unit's environment" in proxy
+        for told in (message, proxy):
+            assert "can" not in told.replace("can't", "")
+
+    def test_logins_without_mirrors_are_refused(self) -> None:
+        message = refusal({"registriesAuth": "~/.docker/config.json"})
+        assert "registriesAuth has the logins of mirrors, and registries names no mirror" in message
+
+    def test_logins_beside_red_hats_pull_secret_are_refused_with_where_they_go(self) -> None:
+        lab = {"distribution": "microshift", "flavour": "rhel", "registries": {"docker.io": "https://m"}}
+        message = refusal({**lab, "registriesAuth": "a.json"})
+        assert "add the mirrors' logins to the secret microshift:pullSecret" in message
+
+    @pytest.mark.parametrize(
+        "address", ["https://m/../x", "https://m//x", "https://m/x?y", "https://m/x y", "https://m/%2e", "https://m/.x"]
+    )
+    def test_a_path_of_a_mirror_holds_plain_words_alone(self, address: str) -> None:
+        assert "mirrors.0: takes text such as https://mirror.example:5000" in refusal({"registries": {"a": address}})
+
     @pytest.mark.parametrize("twice", [["pods-8", "pods-8"], ["my/pods.yaml", "pods-8", "my-pods.yaml"]])
     def test_workloads_that_would_share_a_step_are_refused(self, twice: list[str]) -> None:
         message = refusal({"workloads": twice})
@@ -275,8 +302,8 @@ class TestHostileValues:
                 shown = json.dumps(field)
                 if '"string"' in shown:
                     texts.add(f"{prefix}{name}" + (".0" if '"array"' in shown else ""))
-        # Artifacts, images and registries are held to their patterns apart.
-        assert texts - {"hosts.kind", "distribution", "artifacts"} == {
+        # Artifacts, images and registries are held to their patterns apart; the file of logins is read here alone.
+        assert texts - {"hosts.kind", "distribution", "artifacts", "registriesAuth"} == {
             "version",
             "minor",
             "addons",

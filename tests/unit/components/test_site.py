@@ -7,6 +7,7 @@ import io
 import json
 import tarfile
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from components import site
 from components.labfile import parse
+from components.mirrors import FORMS, LOGINS, mirror_of
 from components.settings import SettingsError
 from tests.doubles.authority import Authority
 
@@ -25,9 +27,14 @@ def authority() -> Authority:
     return Authority()
 
 
-def made(settings: dict[str, Any], ca: str = "", addresses: tuple[str, ...] = ("10.87.3.11",)) -> dict[str, str]:
+def made(
+    settings: dict[str, Any],
+    ca: str = "",
+    addresses: tuple[str, ...] = ("10.87.3.11",),
+    passwords: Mapping[str, str] | None = None,
+) -> dict[str, str]:
     lab = parse(settings, "x")
-    return site.files(lab, ca, site.FORMS[lab.distribution], addresses)
+    return site.files(lab, ca, FORMS[lab.distribution], addresses, passwords or {})
 
 
 class TestFiles:
@@ -99,17 +106,120 @@ class TestFiles:
         with pytest.raises(ValueError, match=r"'\*' can't be told to microshift.*Name each one"):
             made({"distribution": "microshift", "registries": {"*": "https://c", "docker.io": "https://c"}})
 
+    def test_a_mirror_that_is_named_twice_is_told_once(self) -> None:
+        twice = {"docker.io": {"mirrors": ["https://a", "https://b", "https://a/", "https://a/v2"]}}
+        found = made({"registries": twice})
+        assert list(tomllib.loads(found["etc/containerd/certs.d/docker.io/hosts.toml"])["host"]) == [
+            "https://a",
+            "https://b",
+        ]
+
     def test_a_lab_that_asks_for_nothing_gets_nothing(self) -> None:
         assert made({}) == {}
 
     def test_the_archive_is_the_same_for_the_same_files(self) -> None:
-        content = {"etc/b": "2\n", "etc/a": "ü\n"}
+        content = {"etc/b": "2\n", "etc/a": "ü\n", LOGINS: "{}\n"}
         first = site.archive(content)
         assert first == site.archive(dict(reversed(content.items())))
         with tarfile.open(fileobj=io.BytesIO(base64.b64decode(first))) as tar:
-            files = {entry.name: (entry.mode, entry.uid, tar.extractfile(entry)) for entry in tar}
-        assert sorted(files) == ["etc/a", "etc/b"]
-        assert {(mode, uid) for mode, uid, _ in files.values()} == {(0o644, 0)}
+            files = {entry.name: (entry.mode, entry.uid) for entry in tar}
+        assert files == {"etc/a": (0o644, 0), "etc/b": (0o644, 0), LOGINS: (0o600, 0)}
+
+
+class TestPaths:
+    @pytest.mark.parametrize(
+        ("address", "path"),
+        [
+            ("https://m", ""),
+            ("https://m/", ""),
+            ("https://m/v2", ""),
+            ("https://m/v2/", ""),
+            ("https://m/dockerhub-proxy", "/v2/dockerhub-proxy"),
+            ("https://m/v2/dockerhub-proxy/", "/v2/dockerhub-proxy"),
+            ("https://m:8443/a/b", "/v2/a/b"),
+            ("https://m/artifactory/api/docker/hub/v2", "/artifactory/api/docker/hub/v2"),
+            ("https://m/a/v2/b", "/a/v2/b"),
+            ("https://m/v20", "/v2/v20"),
+        ],
+    )
+    def test_a_path_with_v2_is_the_api_as_written_and_before_any_other_comes_v2(self, address: str, path: str) -> None:
+        assert mirror_of(address).path == path
+
+    @pytest.mark.parametrize("distribution", ["upstream", "k0s", "microk8s"])
+    def test_containerd_takes_a_path_as_the_api_itself(self, distribution: str, authority: Authority) -> None:
+        registries = {"docker.io": {"mirrors": ["https://m:8443/hub", "https://n"]}}
+        found = made({"distribution": distribution, "registries": registries}, authority.pem)
+        ca = "/etc/litelab/site-ca.crt"
+        assert tomllib.loads(found["etc/containerd/certs.d/docker.io/hosts.toml"])["host"] == {
+            "https://m:8443/v2/hub": {"capabilities": ["pull", "resolve"], "override_path": True, "ca": ca},
+            "https://n": {"capabilities": ["pull", "resolve"], "ca": ca},
+        }
+
+    def test_k3s_takes_a_path_as_the_api_itself(self, authority: Authority) -> None:
+        registries = {"docker.io": {"mirrors": ["https://m:8443/hub", "https://n/v2"]}}
+        found = made({"distribution": "k3s", "registries": registries}, authority.pem)
+        content = json.loads(found["etc/rancher/k3s/registries.yaml"])
+        assert content["mirrors"] == {"docker.io": {"endpoint": ["https://m:8443/v2/hub", "https://n"]}}
+        assert set(content["configs"]) == {"m:8443", "n"}
+
+    def test_cri_o_puts_v2_before_a_path_itself(self) -> None:
+        registries = {"docker.io": {"mirrors": ["https://m:8443/hub", "http://n/v2/a/b"]}}
+        (text,) = made({"distribution": "microshift", "registries": registries}).values()
+        (registry,) = tomllib.loads(text)["registry"]
+        assert registry["mirror"] == [{"location": "m:8443/hub"}, {"location": "n/a/b", "insecure": True}]
+
+    @pytest.mark.parametrize(
+        ("mirror", "told"),
+        [
+            ("https://m/artifactory/hub/v2", "asks every mirror below /v2. Name a mirror whose API begins there"),
+            ("https://m/Hub", "can't hold 'Hub'"),
+            ("https://m/a..b", "can't hold 'a..b'"),
+        ],
+    )
+    def test_a_path_that_cri_o_has_no_form_for_is_refused(self, mirror: str, told: str) -> None:
+        with pytest.raises(SettingsError, match=r"registries: https://m/.* can't be told to microshift") as caught:
+            site.require(parse({"distribution": "microshift", "registries": {"docker.io": mirror}}, "x"))
+        assert told in str(caught.value)
+
+
+LOGIN = base64.b64encode(b'robot$lab:pa"ss:w\\rd').decode()
+TWO = {"docker.io": {"mirrors": ["https://m:8443/hub", "https://open"]}}
+
+
+class TestLogins:
+    @pytest.mark.parametrize("distribution", ["upstream", "k0s", "microk8s", "k3s", "microshift"])
+    def test_without_logins_hosts_get_no_file_of_them(self, distribution: str) -> None:
+        assert not [path for path in made({"distribution": distribution, "registries": TWO}) if "auth" in path]
+
+    @pytest.mark.parametrize("distribution", ["upstream", "k0s", "microk8s"])
+    def test_containerds_files_of_mirrors_hold_none(self, distribution: str) -> None:
+        found = made({"distribution": distribution, "registries": TWO}, passwords={"m:8443": LOGIN})
+        assert json.loads(found.pop(LOGINS)) == {"auths": {"m:8443": {"auth": LOGIN}}}
+        (text,) = found.values()
+        assert LOGIN not in text
+
+    def test_k3s_has_them_by_host_beside_the_authority(self, authority: Authority) -> None:
+        found = made({"distribution": "k3s", "registries": TWO}, authority.pem, passwords={"m:8443": LOGIN})
+        tls = {"ca_file": "/etc/litelab/site-ca.crt"}
+        assert json.loads(found["etc/rancher/k3s/registries.yaml"])["configs"] == {
+            "m:8443": {"tls": tls, "auth": {"username": "robot$lab", "password": 'pa"ss:w\\rd'}},
+            "open": {"tls": tls},
+        }
+
+    def test_cri_o_is_told_of_the_file_of_them(self) -> None:
+        found = made({"distribution": "microshift", "registries": TWO}, passwords={"m:8443": LOGIN})
+        drop_in = tomllib.loads(found["etc/crio/crio.conf.d/99-litelab-site.conf"])
+        assert drop_in == {"crio": {"image": {"global_auth_file": f"/{LOGINS}"}}}
+        assert json.loads(found[LOGINS]) == {"auths": {"m:8443": {"auth": LOGIN}}}
+
+    def test_files_that_hold_them_are_for_root_alone(self) -> None:
+        for distribution in FORMS:
+            content = made({"distribution": distribution, "registries": TWO}, passwords={"m:8443": LOGIN})
+            with tarfile.open(fileobj=io.BytesIO(base64.b64decode(site.archive(content)))) as tar:
+                modes = {entry.name: entry.mode for entry in tar}
+            holding = {path for path, text in content.items() if LOGIN in text or "pa\\" in text}
+            assert holding
+            assert {modes[path] for path in holding} == {0o600}
 
 
 class TestAuthority:

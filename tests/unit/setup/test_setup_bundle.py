@@ -20,6 +20,10 @@ from tools.setup.errors import SetupError
 KEY_TEXT = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", min_size=40, max_size=200)
 
 
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
 def private_key(folder: Path, name: str) -> str:
     subprocess.run(
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "canary", "-f", str(folder / name)],
@@ -162,6 +166,32 @@ class TestBundle:
         assert redact.left(whole, keys) == 0
         assert redact.GONE in texts["hosts/host-1/console.log"]
         assert redact.GONE in texts["results/20260101T000000Z-pods-8.txt"]
+
+    def test_no_login_of_a_mirror_is_in_it_whichever_setting_names_the_file(self, checkout: Path) -> None:
+        run = checkout / ".lab/run/my"
+        on_host = run / "hosts/host-1/upper/etc/litelab/registries-auth.json"
+        on_host.parent.mkdir(parents=True)
+        files = {
+            "stacks/my.yaml": checkout / "lab.json",
+            ".lab/site.yaml": checkout / "site.json",
+            ".lab/config/Pulumi.my.yaml": checkout / "stack.json",
+            "": on_host,
+        }
+        passwords = []
+        for number, (setting, path) in enumerate(files.items()):
+            passwords.append(f'pass"{number}word')
+            path.write_text(json.dumps({"auths": {"m": {"auth": encoded(f"robot${number}:{passwords[-1]}")}}}))
+            if setting:
+                prefix = "litelab:" if "Pulumi" in setting else ""
+                (checkout / setting).write_text(f"a: 1\n{prefix}registriesAuth: '{path}'\n")
+        said = "".join(f"{json.dumps(p)} {p} {encoded(f'robot${n}:{p}')}\n" for n, p in enumerate(passwords))
+        (run / "hosts/host-1/console.log").write_text(said + "systemd booted\n")
+        whole = "\n".join(unpacked(bundle.make(checkout / "cache", "my").path).values())
+        assert "systemd booted" in whole
+        for number, password in enumerate(passwords):
+            login = f"robot${number}:{password}"
+            for form in (password, json.dumps(password)[1:-1], encoded(login)[:-4], encoded(password)[:-4]):
+                assert form not in whole
 
     def test_it_is_for_its_owner_alone(self, checkout: Path) -> None:
         path = bundle.make(checkout / "cache", "my").path
