@@ -20,7 +20,6 @@ from cryptography import x509
 
 from components import logins
 from components.contract import Host
-from components.digests import short_digest
 from components.mirrors import CA_ON_HOST, FORMS, PRIVATE, Form, containerd
 from components.settings import LabSettings, SettingsError
 from components.steps import PROJECT, local_step, publish
@@ -64,21 +63,20 @@ class Site(pulumi.ComponentResource):
             lambda addresses: archive(files(args, ca, form, addresses, passwords))
         )
         if passwords:
-            # Its digest is one, too.
             content = pulumi.Output.secret(content)
-        digest = content.apply(short_digest)
         for host in hosts:
             step = local_step(
                 f"site-{host.name}",
                 scripts,
                 "site.sh",
                 arguments=[host.name],
+                # No trigger: a replacement would take along what is installed after it. This way the step runs again in its place.
                 stdin=content,
-                triggers=[host.identity, digest],
+                triggers=[host.identity],
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[host.made], deleted_with=host.gone_with),
             )
             # The same value: what is installed already stays, and what is to be installed waits.
-            identity = pulumi.Output.all(host.identity, step.stdout).apply(lambda both: str(both[0]))
+            identity = pulumi.Output.all(host.identity, step.id).apply(lambda both: str(both[0]))
             self.hosts.append(dataclasses.replace(host, identity=identity))
         self.register_outputs({})
 

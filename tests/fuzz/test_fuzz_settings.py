@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,12 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from components import registry
+from components import logins, registry
 from components.given import Configured
 from components.hosts.existing import parse_address, parse_known_key
 from components.labfile import load, parse
-from components.settings import LabSettings, SettingsError
+from components.mirrors import K3S, containerd, crio, k3s, mirror_of
+from components.settings import LabSettings, Registry, SettingsError
 from components.steps import PROJECT
 from inputs.errors import InputError
 from inputs.tomlfile import parse_toml
@@ -33,7 +36,9 @@ proxy: http://proxy.example:3128
 noProxy: [.example, 192.0.2.0/24]
 registries:
   docker.io: https://mirror.example:5000
+  quay.io: https://harbor.example/v2/quay-proxy
   "*": {{mirrors: [https://a.example]}}
+registriesAuth: ~/.docker/config.json
 hosts:
   kind: existing
   addresses: [10.0.0.1, "10.0.0.2:2222"]
@@ -47,9 +52,18 @@ workloads: [pods-8, my/pods.yaml]
 repeats: 5
 """
 LABS = [RICH, *(p.read_text(encoding="utf-8") for p in sorted((PROJECT / "stacks").glob("*.yaml")))]
-SITE = "proxy: http://proxy.example:3128\nnoProxy: [.example]\nca: site/ca.pem\nregistries: {docker.io: https://m.example}\nbackend: s3://b\n"
+SITE = "proxy: http://proxy.example:3128\nnoProxy: [.example]\nca: site/ca.pem\nregistries: {docker.io: https://m.example/hub}\nregistriesAuth: a.json\nbackend: s3://b\n"
 KEYS = sorted(
     {f.alias or n for d in registry.distributions() for n, f in registry.distribution(d).settings.model_fields.items()}
+)
+
+
+WORD = st.text(alphabet="abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=10).filter(
+    lambda word: word != "null"
+)
+"""Without the one that unsets a setting in the configuration of a stack."""
+MIRRORS = st.tuples(WORD, st.lists(st.one_of(WORD, st.just("v2")), max_size=3), st.sampled_from(["", "/"])).map(
+    lambda parts: f"https://{'/'.join([parts[0], *parts[1]])}{parts[2]}"
 )
 
 
@@ -102,6 +116,51 @@ def test_a_secret_is_never_shown(folder: Path, key: str, text: str) -> None:
         assert text not in str(error)  # noqa: PT017
 
 
+@given(
+    password=st.text(alphabet="CANARY0123456789/@:", min_size=6, max_size=20).filter(
+        lambda text: len(text.strip("/@:")) > 5
+    ),
+    before=st.sampled_from(["https://me:", "http://me:", "https://", "me:", "HTTPS://me:"]),
+)
+def test_a_password_in_an_address_is_never_shown(password: str, before: str) -> None:
+    address = f"{before}{password}@m.example/hub"
+    for content in ({"proxy": address}, {"registries": {"docker.io": address}}):
+        with pytest.raises(SettingsError) as caught:
+            parse(content, "x")
+        assert not any(part in str(caught.value) for part in re.split("[/@:]", password) if len(part) > 2)
+
+
+LOGINS = '{"auths": {"m.example": {"auth": "bWU6Y2FuYXJ5"}, "https://n.example/v1/": {}}, "credHelpers": {"o": "x"}}'
+
+
+@given(content=files([LOGINS]))
+def test_a_file_of_logins_of_any_bytes(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "config.json"
+    path.write_bytes(content)
+    try:
+        found = logins.read(str(path), ["m.example", "n.example", "o"])
+    except InputError as error:
+        assert one_paragraph(str(error)), error  # noqa: PT017
+        assert str(error).startswith(str(path))  # noqa: PT017
+        return
+    assert all(re.fullmatch(r"[A-Za-z0-9+/=]+", login) for login in found.values())
+
+
+@given(address=MIRRORS)
+def test_every_mirror_has_one_api_which_each_runtime_asks(address: str) -> None:
+    mirror = mirror_of(address)
+    assert mirror_of(mirror.address) == mirror
+    assert "v2" in mirror.path.split("/") or not mirror.path
+    registries = {"docker.io": Registry.model_validate(address)}
+    (hosts,) = containerd(registries, False, {}).values()
+    assert list(tomllib.loads(hosts)["host"]) == [mirror.address]
+    assert json.loads(k3s(registries, False, {})[K3S])["mirrors"]["docker.io"]["endpoint"] == [mirror.address]
+    if mirror.path.startswith("/v2/") or not mirror.path:
+        (text,) = crio(registries, False, {}).values()
+        (told,) = tomllib.loads(text)["registry"][0]["mirror"]
+        assert told["location"] == mirror.host + mirror.path.removeprefix("/v2")
+
+
 @given(content=st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=3))
 def test_settings_of_any_values(content: dict[str, Any]) -> None:
     try:
@@ -111,11 +170,7 @@ def test_settings_of_any_values(content: dict[str, Any]) -> None:
         assert one_paragraph(message), message
 
 
-WORD = st.text(alphabet="abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=10).filter(
-    lambda word: word != "null"
-)
-"""Without the one that unsets a setting in the configuration of a stack."""
-GOOD = st.fixed_dictionaries(
+ANY = st.fixed_dictionaries(
     {},
     optional={
         "distribution": st.sampled_from(["k0s", "k3s"]),
@@ -130,8 +185,12 @@ GOOD = st.fixed_dictionaries(
         "workloads": st.lists(WORD, max_size=3, unique=True),
         "repeats": st.integers(1, 100),
         "hosts": st.fixed_dictionaries({}, optional={"cpus": st.integers(1, 256), "internet": st.booleans()}),
-        "registries": st.dictionaries(WORD, WORD.map(lambda word: f"https://{word}"), max_size=2),
+        "registries": st.dictionaries(WORD, MIRRORS, min_size=1, max_size=2),
     },
+)
+GOOD = st.tuples(ANY, WORD).map(
+    # Logins are of mirrors.
+    lambda drawn: {**drawn[0], "registriesAuth": f"~/{drawn[1]}.json"} if "registries" in drawn[0] else drawn[0]
 )
 
 

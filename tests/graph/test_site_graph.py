@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import json
 import tarfile
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 
 from components.settings import SettingsError
-from tests.graph.declared import Declare, texts
+from tests.graph.declared import Declare, Graph, texts
 
 SITE = {"registries": {"docker.io": "https://mirror.example:5000"}}
 
@@ -41,9 +40,16 @@ def test_a_standing_lab_that_is_told_installs_nothing_again(lab: Declare) -> Non
     assert {name: after[name] for name in before} == before
 
 
-def test_other_mirrors_run_that_step_again_and_no_other(lab: Declare) -> None:
-    first, second = triggers(lab(SITE)), triggers(lab({"registries": {"*": "https://mirror.example:5000"}}))
-    assert {name for name in first if first[name] != second[name]} == {"site-host-1", "site-host-2", "site-host-3"}
+def changed(first: Graph, second: Graph) -> set[str]:
+    """Commands that run again in their place, when nothing is replaced."""
+    assert triggers(first) == triggers(second)
+    return {name for name, command in first.commands.items() if command.plain != second.commands[name].plain}
+
+
+def test_other_mirrors_run_that_step_again_in_its_place_and_no_other(lab: Declare) -> None:
+    """If it were replaced, so would be what is installed after it, and hosts that live on would be reset."""
+    found = changed(lab(SITE), lab({"registries": {"*": "https://mirror.example:5000"}}))
+    assert found == {"site-host-1", "site-host-2", "site-host-3"}
 
 
 def test_a_lab_without_such_settings_has_no_such_step(lab: Declare) -> None:
@@ -74,22 +80,20 @@ def test_a_mirrors_login_is_a_secret_of_the_state_and_in_plain_text_nowhere(
     lab: Declare, tmp_path: Path, distribution: str
 ) -> None:
     graph = lab({**with_logins(tmp_path), "distribution": distribution})
-    digest = hashlib.sha256(graph.commands["site-host-1"].plain["stdin"].encode()).hexdigest()[:12]
     for number in (1, 2, 3):
         step = graph.commands[f"site-host-{number}"]
         assert "stdin" in step.secret_inputs
         assert contents(step.plain["stdin"])["etc/litelab/registries-auth.json"].count(LOGIN) == 1
-        assert digest in step.plain["triggers"]
     for name, resource in graph.resources.items():
         shown = "\n".join(texts(resource.shown))
-        for secret in ("canary", LOGIN, digest, graph.commands["site-host-1"].plain["stdin"]):
+        for secret in ("canary", LOGIN, graph.commands["site-host-1"].plain["stdin"]):
             assert secret not in shown, name
         assert "canary" not in "\n".join(texts(resource.plain.get("environment", {})))
 
 
 def test_another_password_runs_that_step_again_and_no_other(lab: Declare, tmp_path: Path) -> None:
-    first, second = triggers(lab(with_logins(tmp_path))), triggers(lab(with_logins(tmp_path, "another")))
-    assert {name for name in first if first[name] != second[name]} == {"site-host-1", "site-host-2", "site-host-3"}
+    found = changed(lab(with_logins(tmp_path)), lab(with_logins(tmp_path, "another")))
+    assert found == {"site-host-1", "site-host-2", "site-host-3"}
 
 
 def test_logins_make_no_secret_of_what_comes_after(lab: Declare, tmp_path: Path) -> None:
