@@ -1,4 +1,4 @@
-"""Mirrors with a path and with logins, on a standing lab of upstream: pods start from what only they have.
+"""Mirrors with a path and with logins, on standing labs of upstream and MicroK8s' double: pods start from what only they have.
 
 One double is as a project of Harbor's that caches: its API is below a path, and it gives tokens. The other asks for the login itself.
 Both are on the lab's own network; nothing outside is asked.
@@ -23,33 +23,43 @@ import pytest
 from tests.lab import distributions as common
 from tests.lab.lab import LabStack
 from tests.lab.pulling import certificate, run_pod, start_doubles, start_pod, write_image
-from tests.lab.test_site import SMALL
+from tests.lab.test_site import KINDS, Kind, files, marks
 from tools.setup import bundle
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 PROJECT_PORT, PLAIN_PORT = 5000, 5001
-NODES = ("host-1", "host-2")
 OTHER = "other.outside.example"
 SETTINGS = ("ca", "registries", "registriesAuth")
-MARKS = "grep -v '\"prepare\"' /var/lib/litelab/steps.jsonl; systemctl show -p MainPID kubelet"
-FILES = "find /etc /usr/local/share /var/lib/litelab -xdev -not -path '/etc/ssl/*' | sort"
+FOLDERS = "/etc /var/lib/litelab /opt/litelab /run/litelab /var/snap/microk8s/current/"
+"""On hosts, where what the lab wrote may be."""
+MICROK8S = "/var/snap/microk8s/current/args"
+WITH_LOGINS = {
+    "upstream": {"/etc/containerd/config.toml"},
+    "microk8s": {f"{MICROK8S}/containerd-template.toml", f"{MICROK8S}/containerd.toml"},
+}
+"""Files of a distribution's own that hold them."""
 
 
 @dataclass
 class Place:
     """The lab, and who may pull from its mirrors."""
 
+    distribution: str
     lab: LabStack
     folder: Path
     address: str
     before: dict[str, str]
-    """Each host's machine, steps and kubelet, and a pod's container on each, before the lab was told anything."""
+    """Each host's machine and steps, and the container of a pod on each node, before the lab was told anything."""
     files: dict[str, str]
     told: str
     """What the second ``up`` printed."""
     passwords: list[str]
     """All that there have been."""
+
+    @property
+    def kind(self) -> Kind:
+        return KINDS[self.distribution]
 
     @property
     def hosts(self) -> tuple[str, str]:
@@ -80,25 +90,22 @@ class Place:
         return found
 
 
-def marks(lab: LabStack) -> dict[str, str]:
-    pods = {f"pod on {node}": common.container_of(lab, f"keep-{node}") for node in NODES}
-    return {**lab.on_each(MARKS), **lab.machine_ids(), **pods}
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+@pytest.fixture(scope="module", params=WITH_LOGINS)
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     if os.geteuid() != 0:
         pytest.skip("nspawn hosts are made by root")
     folder = tmp_path_factory.mktemp("site")
-    lab = LabStack("logins-lab", SMALL)
+    kind = KINDS[request.param]
+    lab = kind.lab(tmp_path_factory.mktemp("vendor"))
     doubles: list[subprocess.Popen[bytes]] = []
     try:
         lab.prepare()
         common.up(lab)
-        for node in NODES:
+        for node in kind.nodes:
             start_pod(lab, f"keep-{node}", "docker.io/litelab/pause:1", node, "IfNotPresent")
             lab.kubectl("wait", f"pod/keep-{node}", "--for=condition=Ready", "--timeout=120s", timeout=150)
-        place = Place(lab, folder, lab.hosts[0]["address"], marks(lab), lab.on_each(FILES), "", [])
+        before = marks(kind, lab), files(lab)
+        place = Place(request.param, lab, folder, lab.hosts[0]["address"], *before, "", [])
         place.let_in("first-of-project", "first-of-plain")
         place.log_in("first-of-project", "first-of-plain")
         doubles = serve(place)
@@ -133,7 +140,7 @@ IMAGES = {"project": "docker.io/litelab/project:1", "plain": f"{OTHER}/litelab/p
 
 
 def pulls(place: Place, when: str) -> None:
-    for node in NODES:
+    for node in place.kind.nodes:
         for name, image in IMAGES.items():
             pod = f"{when}-{name}-{node}"
             assert run_pod(place.lab, pod, image, node)["phase"] == "Succeeded"
@@ -154,7 +161,7 @@ def test_pods_start_from_images_that_only_a_mirror_with_a_path_and_a_login_has(p
 
 
 def test_nothing_that_was_there_was_made_anew(place: Place) -> None:
-    assert marks(place.lab) == place.before
+    assert marks(place.kind, place.lab) == place.before
     assert "replaced" not in place.told
 
 
@@ -173,24 +180,26 @@ def test_another_password_reaches_a_standing_lab(place: Place) -> None:
         reasons |= {s["state"].get("waiting", {}).get("reason", "") for s in status.get("containerStatuses", [])}
     assert "ErrImagePull" in reasons
     place.log_in("second-of-project", "second-of-plain")
+    plan = lab.pulumi("preview").stdout
+    assert "2 to update" in plan, plan
+    assert "replace" not in plan
     told = common.up(lab)
     assert "2 updated" in told, told
     assert "replaced" not in told
     pulls(place, "second")
-    assert marks(lab) == place.before
+    assert marks(place.kind, lab) == place.before
 
 
 def test_no_password_is_outside_of_files_that_only_root_may_read(place: Place) -> None:
     words = "\n".join(place.forms)
     found = place.lab.on_each(
         f"cat >/run/words <<'WORDS'\n{words}\nWORDS\n"
-        "grep -rlFsf /run/words /etc /var/lib/litelab /opt/litelab /run/litelab | xargs -r stat -c '%a %U %n'; "
+        f"grep -rlFsf /run/words {FOLDERS} | sort | xargs -r realpath | xargs -r stat -c '%a %U %n' | sed 's|/microk8s/[^/]*/|/microk8s/current/|'; "
         "journalctl --no-pager | grep -F -f /run/words | grep -v WORDS || true; rm /run/words"
     )
+    names = {"/etc/litelab/registries-auth.json", *WITH_LOGINS[place.distribution]}
     for said in found.values():
-        assert said.splitlines() == [
-            "600 root /etc/containerd/config.toml", "600 root /etc/litelab/registries-auth.json",
-        ]  # fmt: skip
+        assert set(said.splitlines()) == {f"600 root {name}" for name in names}
 
 
 def test_no_password_is_in_the_state_in_plain_text_nor_in_what_was_printed(place: Place) -> None:
@@ -223,6 +232,7 @@ def test_without_the_settings_hosts_are_as_they_were(place: Place) -> None:
     for key in SETTINGS:
         lab.pulumi("config", "rm", f"litelab:{key}")
     common.up(lab)
-    assert lab.on_each(FILES) == place.files
-    assert set(lab.on_each("grep -c configs /etc/containerd/config.toml || true").values()) == {"0"}
-    assert marks(lab) == place.before
+    assert files(lab) == place.files
+    (said,) = set(lab.on_each(f"grep -l configs {' '.join(WITH_LOGINS[place.distribution])} || true").values())
+    assert said == ""
+    assert marks(place.kind, lab) == place.before
