@@ -24,7 +24,8 @@ remove_namespaces
 remove_rules 'KUBE-|CNI-'
 rm -f /etc/systemd/system/k0scontroller.service /etc/systemd/system/k0sworker.service "$K0S"
 systemctl daemon-reload
-remove "$DATA" /var/lib/kubelet /etc/k0s /run/k0s /etc/cni /opt/cni /var/lib/cni /var/log/pods /var/log/containers
+remove "$DATA" /var/lib/kubelet /etc/k0s /run/k0s /run/containerd /etc/cni /opt/cni /var/lib/cni /var/log/pods /var/log/containers
+remove_empty /opt/containerd /usr/libexec/kubernetes /usr/libexec/k0s /usr/local/bin
 forget_names
 restore_os
 rm -f /var/lib/litelab/steps.jsonl /run/litelab/k0s-token-*

@@ -19,7 +19,8 @@ unmount_new /run/netns
 remove_links cni0 flannel.1
 remove_namespaces
 remove_rules 'KUBE-|FLANNEL|CNI-'
-remove /etc/rancher /var/lib/rancher/k3s /var/lib/rancher /run/k3s /run/flannel /var/lib/cni /etc/cni /var/lib/kubelet /var/log/pods /var/log/containers
+remove /etc/rancher /var/lib/rancher/k3s /var/lib/rancher /run/k3s /run/containerd /run/flannel /var/lib/cni /etc/cni /var/lib/kubelet /var/log/pods /var/log/containers
+remove_empty /opt/containerd /usr/libexec/kubernetes /usr/local/bin
 restore_os
 rm -f /var/lib/litelab/steps.jsonl /run/litelab/k3s-token-*
 rm -rf /opt/litelab/k3s

@@ -150,13 +150,10 @@ allow_cgroup_v1() {
   ! is_cgroup_v1 || grep -qs -e '^--fail-cgroupv1=' "$DATA/args/kubelet" || echo '--fail-cgroupv1=false' >>"$DATA/args/kubelet"
 }
 
-bases() { # what the snap stands on, when there is no store to get it from; what we add goes again at the end
+bases() { # what the snap stands on, when there is no store to get it from
   local name
   for name in snapd core22; do
-    if [ -r "$BASE/files/$name" ] && ! has_snap "$name"; then
-      install_file "$name"
-      echo "$name" >>/var/lib/litelab/microk8s.bases
-    fi
+    if [ -r "$BASE/files/$name" ] && ! has_snap "$name"; then install_file "$name"; fi
   done
 }
 

@@ -34,7 +34,7 @@ if [ -e "$BROUGHT" ] || [ -e "$BROUGHT.before" ]; then
     remove /var/lib/containers /var/lib/kubelet /etc/crio /run/crio /run/containers /var/lib/crio /var/lib/cni /var/log/{pods,containers,crio}
     # What CRI-O and mounts of pods made, unless somebody else keeps something there.
     rmdir /usr/share/containers/{oci/hooks.d,oci,} /lib/modules 2>/dev/null || true
-    find /usr/libexec/kubernetes -depth -type d -empty -delete 2>/dev/null || true
+    remove_empty /usr/libexec/kubernetes
   fi
 fi
 rmdir /etc/containers/{registries.conf.d,} /etc/cni/{net.d,} 2>/dev/null || true

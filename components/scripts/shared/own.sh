@@ -59,17 +59,29 @@ remove() {
   done
 }
 
+# remove_empty PATH...: folders that programs made around their own, where nothing is in them and the host had none of that name.
+remove_empty() {
+  local found
+  while IFS= read -r -d '' found; do
+    [ -n "${HAD[$found]:-}" ] || rmdir "$found" 2>/dev/null || true
+  done < <(find "$@" -depth -type d -print0 2>/dev/null)
+}
+
 remove_links() { # remove_links NAME...: network interfaces
   local name
   for name; do was_there "interface $name" || ip link del "$name" 2>/dev/null || true; done
 }
 
-# remove_namespaces: network namespaces of pods.
+# remove_namespaces: network namespaces of pods, and the folder that was made for them.
 remove_namespaces() {
   local name
   for name in $(ip netns list 2>/dev/null | awk '/^cni-/ { print $1 }'); do
     was_there "namespace $name" || ip netns del "$name" 2>/dev/null || true
   done
+  if [ -d /run/netns ] && [ -z "${HAD[/run/netns]:-}" ] && [ -z "$(ls -A /run/netns)" ]; then
+    umount /run/netns 2>/dev/null || true
+    rmdir /run/netns 2>/dev/null || true
+  fi
 }
 
 # remove_rules PATTERN [TABLE...]: rules and chains of iptables that match.

@@ -29,7 +29,5 @@ remove /var/lib/kubelet /var/lib/containerd /var/lib/etcd /etc/kubernetes /etc/c
   /var/lib/cni /usr/local/bin/kubectl /var/log/pods /var/log/containers
 rm -rf /run/litelab/kubectl /var/lib/litelab/steps.jsonl /var/lib/litelab/etcd-of
 forget_names
-# What programs made around their own folders; a folder that holds something else, or is a mount, stays.
-find /opt/containerd /usr/libexec/kubernetes -depth -type d -empty -delete 2>/dev/null || true
-if [ -d /run/netns ] && [ -z "$(ls -A /run/netns)" ]; then umount /run/netns 2>/dev/null || true; rmdir /run/netns 2>/dev/null || true; fi
+remove_empty /opt/containerd /usr/libexec/kubernetes /usr/local/bin
 rm -rf /opt/litelab/upstream

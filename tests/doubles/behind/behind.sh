@@ -206,7 +206,7 @@ remove_network() {
   # A shim's containers outlive it, and their networks with them.
   for shim in $(pgrep -f "^$DOUBLE/upstream/bin/containerd-shim"); do pkill -KILL -P "$shim" || true; done
   pkill -KILL -f "^$DOUBLE/upstream/bin/containerd-shim" 2>/dev/null || true
-  awk '$5 ~ "^/(run/containerd|var/lib/kubelet|run/netns|var/snap|run/crio)" { print $5 }' /proc/self/mountinfo | sort -r | xargs -r umount -l 2>/dev/null || true
+  awk '$5 ~ "^/(run/containerd|var/lib/kubelet/.|run/netns|var/snap|run/crio)" { print $5 }' /proc/self/mountinfo | sort -r | xargs -r umount -l 2>/dev/null || true
   for link in cni0 flannel.1; do ip link del "$link" 2>/dev/null || true; done
   for name in $(ip netns list 2>/dev/null | awk '/^cni-/ { print $1 }'); do ip netns del "$name" 2>/dev/null || true; done
   # The kernel takes its time with a network that nobody uses any more.
@@ -218,5 +218,5 @@ remove_network() {
     iptables-save -t "$table" 2>/dev/null | grep -vE 'KUBE-|FLANNEL|CNI-' | iptables-restore -T "$table" 2>/dev/null || true
   done
   rm -rf /run/flannel /var/lib/cni
-  find /var/lib/kubelet /var/lib/containerd -mindepth 1 -delete 2>/dev/null || true
+  find /var/lib/kubelet /var/lib/containerd -mindepth 1 ! -name lost+found -delete 2>/dev/null || true
 }
