@@ -119,7 +119,7 @@ if [ "$(cat /var/lib/litelab/lab 2>/dev/null)" != "$own" ]; then
     /usr/local/bin/{kubectl,k0s,k3s,k3s-killall.sh}; do
     [ ! -e "$path" ] || look configuration "$path"
   done
-  for path in /var/lib/{kubelet,cni,containerd,etcd,rancher,k0s,microshift,microshift-backups,crio} /opt/cni /opt/containerd \
+  for path in /var/lib/{kubelet,cni,calico,containerd,etcd,rancher,k0s,microshift,microshift-backups,crio} /opt/cni /opt/containerd \
     /var/log/{pods,containers,crio} /run/{flannel,k3s,k0s,crio}; do
     look data "$path"
   done

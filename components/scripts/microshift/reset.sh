@@ -32,7 +32,7 @@ if [ -e "$BROUGHT" ] || [ -e "$BROUGHT.before" ]; then
   if ! command -v crio >/dev/null; then
     unmount_new /run/netns
     remove_namespaces
-    remove /var/lib/containers /var/lib/kubelet /etc/cni /etc/crio /run/crio /run/containerd /run/containers /run/netns /var/lib/crio /var/lib/cni /var/log/{pods,containers,crio}
+    remove /var/lib/containers /var/lib/kubelet /etc/cni /etc/crio /run/crio /run/containerd /run/containers /var/lib/crio /var/lib/cni /var/log/{pods,containers,crio}
     # What CRI-O and mounts of pods made, unless somebody else keeps something there.
     rmdir /usr/share/containers/{oci/hooks.d,oci,} /lib/modules 2>/dev/null || true
     remove_empty /opt/containerd /usr/libexec/kubernetes
