@@ -118,7 +118,7 @@ class Remote:
             f"ListenAddress {MACHINE}\nHostKey {self.folder}/host\nAuthorizedKeysFile {self.folder}/authorized_keys\n"
             f"PidFile {self.folder}/sshd.pid\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\nStrictModes no\n"
         )
-        program = PROJECT / "tests/libvirt/sshd-of-root-image.sh"
+        program = PROJECT / "tests/sshd-of-root-image.sh"
         with (self.folder / "sshd.log").open("ab") as log:
             self._server = subprocess.Popen(
                 [*self.daemon.inside, str(program), "-D", "-e", "-f", str(config)], stdout=log, stderr=log, stdin=subprocess.DEVNULL,

@@ -23,6 +23,7 @@ die() {
 }
 
 by_root() { # by_root SCRIPT ARGUMENTS: on the host, with inventory.sh before it; bounded there, so that none outlives its ssh by much
+  share "$NAME"
   cat "$here/inventory.sh" "$here/$1" | on_host "$NAME" "timeout -k 10 240 bash -s ${*:2}"
 }
 

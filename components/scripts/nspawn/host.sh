@@ -63,6 +63,7 @@ root_files() {
   HOST_KEY="$type $key"
   printf '%s\n' "Address $PREFIX.$ADDRESS" 'Identity id_ed25519' "HostKey $HOST_KEY" "ConnectS $((5 * PATIENCE))" >"$RUN/ssh/.$NAME.new"
   mv "$RUN/ssh/.$NAME.new" "$RUN/ssh/$NAME"
+  unshare "$NAME"
   printf '%s\n' 'HostKey /etc/ssh/ssh_host_ed25519_key' 'PasswordAuthentication no' 'KbdInteractiveAuthentication no' \
     'PermitRootLogin prohibit-password' 'UsePAM no' 'UseDNS no' 'PrintMotd no' 'MaxStartups 100' 'MaxSessions 100' \
     'Subsystem sftp internal-sftp' >"$upper/etc/ssh/sshd_config"

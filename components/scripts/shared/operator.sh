@@ -28,7 +28,11 @@ PATIENCE=$(cat "$RUN/patience" 2>/dev/null || echo 1)
 list_for() { awk -v pods="$1" 'pods == "true" || $1 != "image"' "$RUN/$PART.list"; }
 
 # on HOST COMMAND: what a command prints that root runs on a host; its standard input is the caller's.
-on() { on_host "$1" "$2"; }
+on() {
+  local SHARED
+  share "$1"
+  on_host "$1" "$2"
+}
 
 # cut_short HOST TEXT: why something could not be copied: a full disk, say; or nobody is there any more.
 cut_short() {
@@ -39,8 +43,9 @@ cut_short() {
 
 # bounded_on SECONDS HOST COMMAND: as on, ended when it takes too long. It stays in our process group, which ends as one.
 bounded_on() {
-  local limit=$(($1 * PATIENCE)) host=$2 code=0
+  local limit=$(($1 * PATIENCE)) host=$2 code=0 SHARED
   shift 2
+  share "$host"
   on_host "$host" "$*" timeout --foreground -k 5 "$limit" || code=$?
   [ "$code" -ne 124 ] || say "error: host $host: '${*: -1}' had not ended after $limit s, and the connection was given up. Run the same command again to go on."
   return "$code"

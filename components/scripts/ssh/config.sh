@@ -14,6 +14,9 @@
 #   ProxyCommand  a command of ssh_config(5), for hosts behind a machine that the operator's own configuration knows
 #   JumpAddress, JumpPort, JumpUser, JumpIdentity, JumpAgent, JumpKnown: the bastion before the host, in the same way
 
+# shellcheck source-path=SCRIPTDIR source=sharing.sh
+. "$(dirname "${BASH_SOURCE[0]}")/sharing.sh"
+
 # _quoted TEXT, _path PATH: REPLY is what ssh_config(5) reads as that.
 _quoted() {
   REPLY=${1//\\/\\\\}
@@ -142,6 +145,7 @@ ssh_record() {
   local record
   record=$(cat)
   mkdir -p "$RUN/ssh"
+  [ "$record" = "$(cat "$RUN/ssh/$1" 2>/dev/null || true)" ] || unshare "$1"
   (umask 077 && printf '%s\n' "$record" >"$RUN/ssh/.$1.new")
   mv "$RUN/ssh/.$1.new" "$RUN/ssh/$1"
   ssh_write
@@ -149,6 +153,7 @@ ssh_record() {
 
 # ssh_forget HOST: a host less.
 ssh_forget() {
+  unshare "$1"
   rm -f "$RUN/ssh/$1"
   [ ! -d "$RUN/ssh" ] || ssh_write
 }

@@ -51,11 +51,13 @@ unframed() {
 }
 
 # on_host HOST COMMAND [LIMIT...]: what a command prints on a host; its standard input is the caller's. LIMIT is a command that bounds ssh.
+# After 'share HOST' it goes by the shared connection.
+SHARED=()
 on_host() {
   local host=$1 said code=0 MARK
   new_mark
   as_root "$host" "$FRAME" "$MARK" "$2"
   shift 2
-  said=$("$@" ssh -F "$RUN/ssh_config" "$host" "$REPLY") || code=$?
+  said=$(relayed "$@" ssh -F "$RUN/ssh_config" "${SHARED[@]}" "$host" "$REPLY") || code=$?
   unframed "$host" "$code" "$said"
 }

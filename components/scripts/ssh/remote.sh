@@ -26,10 +26,11 @@ input=$(cat && echo .)
 input=${input%.}
 bytes=$(LC_ALL=C && echo "${#input}")
 new_mark
+share "$HOST"
 as_root "$HOST" "$WATCHED" "$MARK" "exec /opt/litelab/${part%-*}/scripts/$SCRIPT $1" "$bytes"
 # Both ends of a pipe: ssh's input ends with ssh alone, which is how the host sees that nobody waits any more.
 exec 6<> <(:)
 printf %s "$input" >&6 &
 code=0
-said=$(ssh -F "$RUN/ssh_config" "$HOST" "$REPLY" <&6) || code=$?
+said=$(relayed ssh -F "$RUN/ssh_config" "${SHARED[@]}" "$HOST" "$REPLY" <&6) || code=$?
 unframed "$HOST" "$code" "$said"

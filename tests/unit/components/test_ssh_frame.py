@@ -132,6 +132,7 @@ ALLOWED = {
     "ssh/hostio.sh": "the reader itself",
     "ssh/hostio.py": "the reader itself",
     "ssh/remote.sh": "reads by unframed",
+    "ssh/sharing.sh": "opens, looks at and ends connections, and reads nothing",
     "shared/operator.sh": "asks whether anybody answers, and reads nothing",
     "nspawn/host.sh": "asks whether anybody answers, and reads nothing",
     "nspawn/presence.sh": "asks whether anybody answers, and reads nothing",
