@@ -60,7 +60,7 @@ class Machine:
             how = ["-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "max,la57=off,-pclmulqdq"]
         command = ["qemu-system-x86_64", "-machine", "q35", *how, "-smp", str(PROCESSORS), "-m", str(MEMORY_MIB)]
         command += ["-kernel", str(self.disks.kernel), "-initrd", str(self.disks.initrd)]
-        arguments = "root=/dev/vda rw console=ttyS0 mitigations=off tsc=reliable transparent_hugepage=never quiet"
+        arguments = "root=/dev/vda rw console=ttyS0 mitigations=off tsc=reliable transparent_hugepage=never"
         # Debian 12's module takes PCLMULQDQ for granted where there is AES, and dies without it.
         command += ["-append", f"{arguments} modprobe.blacklist=aesni_intel"]
         for disk in (self.disks.root, self.disks.swap):
