@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,18 @@ def test_a_guest_that_says_nothing_did_not_start(monkeypatch: pytest.MonkeyPatch
     started, why = kvm.starts_a_guest("tcg")
     assert not started
     assert "did not start" in why
+
+
+def test_a_guest_that_kvm_halts_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A KVM that interprets what kernels do, and does not know all of it."""
+    program = tmp_path / "qemu-system-x86_64"
+    program.write_text("#!/bin/sh\necho KVM internal error. Suberror: 1 >&2\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(shutil, "which", lambda _name: str(program))
+    monkeypatch.setattr(kvm, "TRIAL_S", 30.0)
+    began = time.monotonic()
+    assert kvm.starts_a_guest("tcg") == (False, "a guest did not start: KVM internal error. Suberror: 1")
+    assert time.monotonic() - began < 15
 
 
 def test_without_qemu_nothing_is_claimed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,9 @@ DEVICE = Path("/dev/kvm")
 # kvm.S, assembled: goes into long mode with paging, as a kernel does, and prints K on the first serial port.
 PROGRAM = bytes.fromhex(
     "fa31c08ed88ec066bf001000000f22df6631c066b9000c0000fc66f3ab66c70600100320000066c70600200330000066c706"
-    "0030830000000f20e06683c8200f22e066b9800000c00f32660d000100000f300f20c0660d010000800f22c0660f0116887c"
-    "ea697c080066baf803b04beeb00aeef4ebfd6690000000000000000000000000009a20000f00787c0000"
+    "0030830000000f20e06683c8200f22e066b9800000c00f32660d000100000f300f20c0660d010000800f22c0660f0116a87c"
+    "ea697c080031c00fa283f8077214b80700000031c90fa20fbae3087305c4e271f7c366baf803b04beeb00aeef4ebfd0f1f44"
+    "0000000000000000000000000000009a20000f00987c0000"
 )
 BOOT_SECTOR = PROGRAM.ljust(510, b"\0") + b"\x55\xaa"
 TRIAL_S = 6.0
@@ -97,11 +98,14 @@ def _speaks(command: list[str], errors: int) -> bool:
         assert process.stdout
         deadline = time.monotonic() + TRIAL_S
         try:
-            while (left := deadline - time.monotonic()) > 0:
-                if select.select([process.stdout], [], [], left)[0]:
+            while time.monotonic() < deadline:
+                if select.select([process.stdout], [], [], 0.1)[0]:
                     said = os.read(process.stdout.fileno(), 4096)
                     if b"K" in said or not said:
                         return b"K" in said
+                # QEMU halts such a guest and stays.
+                if b"internal error" in os.pread(errors, 4096, 0):
+                    return False
             return False
         finally:
             process.kill()
