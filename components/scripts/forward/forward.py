@@ -136,11 +136,11 @@ def by_hand(through: str) -> str:
     )
 
 
-def explain(through: str, said: str) -> str:
-    """Why ssh did not get in, by its own words, and what helps; one paragraph."""
+def explain(through: str, said: str, stack: str = "") -> str:
+    """Why ssh did not get in, by its own words, and what helps; one paragraph. A machine that is a host of a lab has its stack."""
     if through.startswith("lab://"):
         words = " ".join(said.split())[-300:].strip().rstrip(".") or "without a word"
-        return f"{machine(through)}, through which the API server is reached, is not reached by ssh ({words}). 'make ssh HOST={machine(through)}' must log in. Then run the same command again."
+        return f"{machine(through)}, through which the API server is reached, is not reached by ssh ({words}). 'make ssh STACK={stack} HOST={machine(through)}' must log in. Then run the same command again."
     name, hand = machine(through), by_hand(through)
     port = urllib.parse.urlsplit(through).port
     words = " ".join(said.split())[-300:].strip().rstrip(".") or "without a word"
@@ -370,7 +370,7 @@ def _open(run: Path, name: str, way: Way) -> None:
         if said is None:
             return
         if attempt == TRIES or not AGAIN.search(said) or time.monotonic() > deadline:
-            raise ForwardError(explain(way.through, said))
+            raise ForwardError(explain(way.through, said, stack))
         time.sleep(attempt)
 
 

@@ -102,7 +102,7 @@ start() {
       systemctl stop --no-block "$1" || true
       die "waited $limit s for $1 to start. Its journal ends:
 $last
-Look inside with 'make ssh HOST=$NODE'; run the same command again to go on."
+Look inside with '$(by_make ssh) HOST=$NODE'; run the same command again to go on."
     fi
     sleep 0.5
   done

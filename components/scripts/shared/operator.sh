@@ -5,6 +5,7 @@
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 RUN=$(cd "$here/.." && pwd -P)
+STACK=${RUN##*/}
 PART=$(basename "$here" | sed 's/-[0-9a-f]*$//')
 BLOBS=${LITELAB_CACHE:-$RUN/../../../.cache}/blobs
 ON_HOST=/opt/litelab/$PART
@@ -37,8 +38,8 @@ on() {
 # cut_short HOST TEXT: why something could not be copied: a full disk, say; or nobody is there any more.
 cut_short() {
   timeout 30 ssh -F "$RUN/ssh_config" -o ConnectTimeout=10 "$1" true </dev/null >/dev/null 2>&1 ||
-    die "$1" "it does not answer over ssh. If it is starting again, wait for it ('make ssh HOST=$1'), and run the same command again."
-  die "$1" "$2 ended early. 'make ssh HOST=$1 CMD=\"df -h /\"' shows whether its disk is full; run the same command again to go on."
+    die "$1" "it does not answer over ssh. If it is starting again, wait for it ('make ssh STACK=$STACK HOST=$1'), and run the same command again."
+  die "$1" "$2 ended early. 'make ssh STACK=$STACK HOST=$1 CMD=\"df -h /\"' shows whether its disk is full; run the same command again to go on."
 }
 
 # bounded_on SECONDS HOST COMMAND: as on, ended when it takes too long. It stays in our process group, which ends as one.

@@ -63,7 +63,7 @@ supply() {
 delete() {
   [[ " ${LITELAB_GONE:-} " != *" $HOST "* ]] || return 0
   bounded_on 300 "$HOST" "[ ! -x $ON_HOST/scripts/reset.sh ] || $ON_HOST/scripts/reset.sh" </dev/null ||
-    die "$HOST" "$PART could not be taken off it. If the host is gone for good, run the same command with LITELAB_GONE=$HOST before it; else see what it does ('make ssh HOST=$HOST'), and run the same command again."
+    die "$HOST" "$PART could not be taken off it. If the host is gone for good, run the same command with LITELAB_GONE=$HOST before it; else see what it does ('make ssh STACK=$STACK HOST=$HOST'), and run the same command again."
 }
 
 case ${1:-} in

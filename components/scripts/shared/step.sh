@@ -18,6 +18,9 @@ export GOMAXPROCS="${GOMAXPROCS:-2}"
 
 say() { printf '%s\n' "$*" >&2; }
 
+# by_make TARGET: what a person types on their machine for this lab.
+by_make() { echo "make $1${LITELAB_STACK:+ STACK=$LITELAB_STACK}"; }
+
 die() {
   say "error: host $NODE: $*"
   exit 1
@@ -109,7 +112,7 @@ wait_for() {
     fi
     [ "$SECONDS" -lt "$deadline" ] || die "waited $limit s for $what. Last state: $(printf '%s' "$last" | tail -n 3 | tr '\n' ' '). $unit is $(systemctl is-active "$unit"), restarted $(systemctl show -p NRestarts --value "$unit") times, and its journal ends:
 $(journal "$unit")
-Look inside with 'make ssh HOST=$NODE'; run the same command again to go on."
+Look inside with '$(by_make ssh) HOST=$NODE'; run the same command again to go on."
     pause=$((2 * (${EPOCHREALTIME/[.,]/} - began)))
     pause=$((pause < 200000 ? 200000 : pause > 2000000 ? 2000000 : pause))
     sleep "$(printf '%d.%06d' $((pause / 1000000)) $((pause % 1000000)))"
@@ -237,7 +240,7 @@ reach() {
   local limit=$(($4 * PATIENCE)) deadline
   deadline=$((SECONDS + limit))
   until timeout 3 bash -c "exec 3<>/dev/tcp/$2/$3" 2>/dev/null; do
-    [ "$SECONDS" -lt "$deadline" ] || die "waited $limit s for $1 at $2:$3, which takes no connection. Is it up ('make status'), and does a firewall between the hosts let port $3 through? Run the same command again to go on."
+    [ "$SECONDS" -lt "$deadline" ] || die "waited $limit s for $1 at $2:$3, which takes no connection. Is it up ('$(by_make status)'), and does a firewall between the hosts let port $3 through? Run the same command again to go on."
     sleep 0.3
   done
 }

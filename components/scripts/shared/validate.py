@@ -67,7 +67,7 @@ def asked(host: str, command: str, limit_s: float, text: str = "") -> str:
     try:
         return hostio.ask(RUN, host, command, stdin=text, limit_s=limit_s)
     except hostio.AnswerError as error:
-        msg = f"host {host}: could not be asked over ssh: {error}. 'make ssh HOST={host}' shows whether it is up"
+        msg = f"host {host}: could not be asked over ssh: {error}. 'make ssh STACK={RUN.name} HOST={host}' shows whether it is up"
         raise HostError(msg) from None
 
 

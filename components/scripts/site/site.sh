@@ -10,7 +10,7 @@ ON_HOST=/var/lib/litelab/site
 
 create() {
   base64 -d | on "$HOST" "umask 077 && mkdir -p $ON_HOST && cat >$ON_HOST/files.tar.gz" ||
-    die "$HOST" "copying the site's files ended early. 'make ssh HOST=$HOST CMD=\"df -h /\"' shows whether its disk is full; run the same command again to go on."
+    die "$HOST" "copying the site's files ended early. 'make ssh STACK=$STACK HOST=$HOST CMD=\"df -h /\"' shows whether its disk is full; run the same command again to go on."
   bounded_on 300 "$HOST" 'bash -s -- create' <"$here/apply.sh"
 }
 

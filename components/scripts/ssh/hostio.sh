@@ -16,10 +16,12 @@ WATCHED=$REPLY
 
 # as_root HOST FRAME MARK COMMAND ARGUMENTS: REPLY is what ssh is given, so that bash runs the command as root whatever the login shell is.
 as_root() {
-  local sudo=''
+  local sudo='' stack
   ssh_user "$1"
+  # For what a script says to a person, who has to name it.
+  printf -v stack 'export LITELAB_STACK=%q; ' "${RUN##*/}"
   [ "$REPLY" = root ] || sudo='sudo -n '
-  printf -v REPLY "%sbash --norc -c '%s' %s %s" "$sudo" "$2" "$3" "$(printf %s "$4" | base64 -w 0)${5:+ $5}"
+  printf -v REPLY "%sbash --norc -c '%s' %s %s" "$sudo" "$2" "$3" "$(printf %s "$stack$4" | base64 -w 0)${5:+ $5}"
 }
 
 new_mark() { MARK=litelab-$RANDOM$RANDOM$RANDOM$RANDOM; }

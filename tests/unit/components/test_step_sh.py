@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from components.steps import SCRIPTS
 from tests.unit.components import onhost
 from tests.unit.components.onhost import NEEDS_ROOT
 
@@ -191,3 +192,24 @@ class TestProgram:
         done = on_host(script)
         assert done.stdout.split() == ["images", "again", "images", "running", "images", "gone", "images"], done.stderr
         assert done.stderr == "asked\nasked\n"
+
+
+BY_MAKE = re.compile(r"make (ssh|logs|status|bench|kubeconfig)(?! STACK=)(?=[ '`])")
+
+
+def test_every_command_that_a_script_names_is_of_its_own_lab() -> None:
+    """Who copies a line from an error must not land on the default lab."""
+    assert BY_MAKE.search("look with 'make ssh HOST=host-1'"), "the search finds nothing any more"
+    found = [
+        f"{path.relative_to(SCRIPTS)}:{number}: {line.strip()}"
+        for path in sorted([*SCRIPTS.rglob("*.sh"), *SCRIPTS.rglob("*.py")])
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if not line.lstrip().startswith(("#", '"""')) and BY_MAKE.search(line)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(("stack", "named"), [("my-lab", "'make ssh STACK=my-lab HOST="), ("", "'make ssh HOST=")])
+def test_a_wait_that_runs_out_names_the_lab(stack: str, named: str) -> None:
+    done = on_host(f"LITELAB_STACK={stack}; look() {{ return 1; }}; wait_for x 1 kubelet look")
+    assert named in done.stderr
