@@ -18,11 +18,10 @@ _socket() {
 share() {
   local SOCKET
   _socket "$1"
-  if [[ ! -r $RUN/ssh_config || ${#SOCKET} -gt $LONGEST_SOCKET ]]; then
+  if [[ ! -r $RUN/ssh_config || ${#SOCKET} -gt $LONGEST_SOCKET ]] || ! { exec 8>"$SOCKET.lock"; } 2>/dev/null; then
     SHARED=()
     return 0
   fi
-  exec 8>"$SOCKET.lock"
   # Who waits here waits for a login that it would have had to do itself.
   if flock -w 30 8 && ! _answers "$1"; then
     rm -f "$SOCKET"
