@@ -49,7 +49,8 @@ def end_hosts(lab: FaultLab) -> None:
 
 def unmount(lab: FaultLab) -> None:
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    for path in sorted((m for m in mounts if m.startswith(f"{lab.run_folder}/hosts/")), reverse=True):
+    own = (f"{lab.run_folder}/hosts/", f"{lab.record}/")
+    for path in sorted((m for m in mounts if m.startswith(own)), reverse=True):
         subprocess.run(["umount", "-l", path], check=True)
 
 
