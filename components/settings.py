@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -102,12 +102,32 @@ class HostSettings(InputModel):
         return {}
 
 
+def without_login(instead: str, sign: str = "@") -> BeforeValidator:
+    """Refuses an address with a login (``https://USER:PASSWORD@HOST``), which messages must not show; ``sign`` tells one, as a regular expression."""
+
+    def checked(value: Any) -> Any:
+        if isinstance(value, str) and re.search(sign, value):
+            raise PydanticCustomError(
+                VALUE_NOT_SHOWN, "holds a login (USER:PASSWORD@): {instead}", {"instead": instead}
+            )
+        return value
+
+    return BeforeValidator(checked)
+
+
+NO_LOGIN_OF_A_SOURCE = without_login(
+    "it would stand in the state and in messages; download the file yourself, and name it by its path", "://[^/]*@"
+)
+
+
 class Artifact(InputModel):
     """A file, a folder or an address that replaces a download; a plain text is its source."""
 
-    source: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./][A-Za-z0-9_.,:/+=@%-]*$", examples=["files/k0s"])] = Field(
-        description="A file, a folder that holds it, or an http(s) address of either (a folder's ends with /)"
-    )
+    source: Annotated[
+        str,
+        NO_LOGIN_OF_A_SOURCE,
+        Field(pattern=r"^[A-Za-z0-9_./][A-Za-z0-9_.,:/+=@%-]*$", examples=["files/k0s"]),
+    ] = Field(description="A file, a folder that holds it, or an http(s) address of either (a folder's ends with /)")
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(None, description="Its digest, in hex")
 
     @model_validator(mode="before")
@@ -127,25 +147,10 @@ class Image(Artifact):
     ) = Field(None, alias="as", description="The name that the tar's only image gets, with registry and tag")
 
 
-def _without_login(instead: str) -> Callable[[Any], Any]:
-    """Refuses an address with a login, which messages must not show."""
-
-    def checked(value: Any) -> Any:
-        if isinstance(value, str) and "@" in value:
-            raise PydanticCustomError(
-                VALUE_NOT_SHOWN, "holds a login (USER:PASSWORD@): {instead}", {"instead": instead}
-            )
-        return value
-
-    return checked
-
-
 MirrorAddress = Annotated[
     str,
-    BeforeValidator(
-        _without_login(
-            "take it out of the address, and name the file that 'docker login' writes in registriesAuth (docs/site.md)"
-        )
+    without_login(
+        "take it out of the address, and name the file that 'docker login' writes in registriesAuth (docs/site.md)"
     ),
     Field(
         pattern=r"^https?://[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?(/[A-Za-z0-9_][A-Za-z0-9._-]*)*/?$",
@@ -192,9 +197,7 @@ class LabSettings(InputModel):
     proxy: (
         Annotated[
             str,
-            BeforeValidator(
-                _without_login("it would stand in every unit's environment; name a proxy that asks hosts for none")
-            ),
+            without_login("it would stand in every unit's environment; name a proxy that asks hosts for none"),
             Field(pattern=r"^https?://[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?/?$", examples=["http://proxy.example:3128"]),
         ]
         | None

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, RootModel, ValidationError, field_validator, model_validator
 
-from components.settings import HostSettings, Slash24
+from components.settings import NO_LOGIN_OF_A_SOURCE, HostSettings, Slash24
 from inputs import refusals, tomlfile
 from inputs.errors import InputError
 from inputs.model import InputModel
@@ -53,9 +53,10 @@ class Image(InputModel):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", examples=["debian"])] | None = Field(
         None, description="debian (built by make image), or one of images.toml"
     )
-    source: Annotated[str, Field(pattern=r"^(/|https?://)\S+$", examples=["/images/ubuntu.qcow2"])] | None = Field(
-        None, description="A qcow2 or raw disk: an absolute path, or an http(s) address in a release folder"
-    )
+    source: (
+        Annotated[str, NO_LOGIN_OF_A_SOURCE, Field(pattern=r"^(/|https?://)\S+$", examples=["/images/ubuntu.qcow2"])]
+        | None
+    ) = Field(None, description="A qcow2 or raw disk: an absolute path, or an http(s) address in a release folder")
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(None, description="Its digest, in hex")
 
     @model_validator(mode="before")

@@ -146,6 +146,26 @@ class TestValues:
         for told in (message, proxy):
             assert "can" not in told.replace("can't", "")
 
+    @pytest.mark.parametrize(
+        ("content", "place"),
+        [
+            ({"artifacts": {"k0s": "https://me:canary@files.example/k0s"}}, "artifacts.k0s.source"),
+            ({"images": [{"source": "https://canary@files.example/pause.tar"}]}, "images.0.source"),
+            (
+                {"hosts": {"kind": "libvirt", "image": {"source": "https://me:canary@x/y.qcow2", "sha256": "0" * 64}}},
+                "hosts.image.source",
+            ),
+        ],
+    )
+    def test_a_download_with_a_login_is_refused_and_not_shown(self, content: Any, place: str) -> None:
+        message = refusal(content)
+        assert f"{place}: holds a login (USER:PASSWORD@): it would stand in the state" in message
+        assert "canary" not in message
+
+    def test_a_path_may_have_the_sign_of_a_login(self) -> None:
+        given = {"distribution": "k0s", "artifacts": {"k0s": "files/k0s@1.35"}}
+        assert parse(given, "x").artifacts["k0s"].source == "files/k0s@1.35"
+
     def test_logins_without_mirrors_are_refused(self) -> None:
         message = refusal({"registriesAuth": "~/.docker/config.json"})
         assert "registriesAuth has the logins of mirrors, and registries names no mirror" in message
