@@ -40,7 +40,7 @@ class UserError(Exception):
 
 
 class MeasurementError(Exception):
-    """A measurement that broke off, told in one paragraph: what, where, why and what mends it."""
+    """A measurement that broke off, told in one paragraph: what, where, why and what fixes it."""
 
     def __init__(self, *, what: str, where: str, why: str, fix: str) -> None:
         self.what, self.where, self.why, self.fix = what, where, why, fix

@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class GoProxy:
-    """Answers a number of requests, then drops every connection until it is mended."""
+    """Answers a number of requests, then drops every connection while ``left`` is 0."""
 
     def __init__(self, downloads: Path, answers: int) -> None:
         self.left, self.served, self.dropped = answers, 0, 0

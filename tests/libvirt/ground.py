@@ -1,6 +1,6 @@
 """Whether this machine can carry the tests' guests. ``python -m tests.libvirt.ground``: 0, or 1 and why it can't.
 
-What set-up would mend without asking anybody is no hindrance.
+What set-up would fix without asking anybody is no hindrance.
 """
 
 from __future__ import annotations

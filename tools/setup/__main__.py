@@ -253,7 +253,7 @@ def _told() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        # A full disk, a folder of another user: the person's to mend, so no traceback.
+        # A full disk, a folder of another user: the person's to fix, so no traceback.
         where = f" ({error.filename})" if error.filename else ""
         cure = (
             "Free some disk ('df -h')"

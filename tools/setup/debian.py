@@ -130,7 +130,7 @@ def _hint(log: str) -> str:
     if "Temporary failure resolving" in log or "Could not connect" in log or "Failed to fetch" in log:
         return "The package mirror was not reached: 'apt-get update' says why. Run the same command again when it is."
     return (
-        "'make doctor' says whether the kernel can mount what it needs. Run the same command again when that is mended."
+        "'make doctor' says whether the kernel can mount what it needs. Run the same command again when that is fixed."
     )
 
 

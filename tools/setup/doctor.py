@@ -429,7 +429,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
 
 
 def findings() -> list[Finding]:
-    """Every requirement, in the order in which a person would mend them."""
+    """Every requirement, in the order in which a person would fix them."""
     # What takes long is waited for together: a guest's trial, programs that are asked, sites that do not answer.
     with ThreadPoolExecutor(max_workers=len(CHECKS) + 1) as pool:
         sites = pool.submit(_sites)
@@ -444,7 +444,7 @@ def show(all_findings: list[Finding]) -> str:
         mark = "ok" if f.ok else ("MISSING" if f.needed else "missing")
         lines.append(f"{mark:8}{f.name:20} {f.detail}")
         if not f.ok:
-            lines.append(f"{'':8}{'':20} rules out: {f.rules_out}. Mend: {f.fix}")
+            lines.append(f"{'':8}{'':20} rules out: {f.rules_out}. Fix: {f.fix}")
     blocking = [f.name for f in all_findings if f.needed and not f.ok]
     lines.append("The default lab can run." if not blocking else f"The default lab can't run: {', '.join(blocking)}.")
     return "\n".join(lines)

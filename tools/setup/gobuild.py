@@ -231,4 +231,4 @@ def _hint(log: str) -> str:
         r"dial tcp|connection re(fused|set)|no such host|timeout|TLS handshake|: (unexpected )?EOF|50[234] ", log
     ):
         return "The Go module proxy was not reached: 'make doctor' tries it. Run the same command again when it is; what is done stays done."
-    return "Run the same command again when that is mended; what is done stays done."
+    return "Run the same command again when that is fixed; what is done stays done."

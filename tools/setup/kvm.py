@@ -31,7 +31,7 @@ PROCESSORS = {"kvm": "host", "tcg": "max"}
 
 
 def forbidden() -> tuple[str, str] | None:
-    """That this user may not open a device that is there, and the command that mends it; None when nothing forbids it."""
+    """That this user may not open a device that is there, and the command that fixes it; None when nothing forbids it."""
     try:
         os.close(os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC))
     except PermissionError as error:

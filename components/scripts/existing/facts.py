@@ -120,7 +120,7 @@ WHY_NO_SUDO = (
 
 
 class RefusedError(Exception):
-    """The host can't be used; the message says why and how to mend it."""
+    """The host can't be used; the message says why and how to fix it."""
 
 
 @dataclass

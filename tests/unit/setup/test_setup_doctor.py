@@ -22,7 +22,7 @@ def test_each_requirement_has_a_line_and_each_lack_its_cure() -> None:
     lines = doctor.show([GOOD, OPTIONAL, BLOCKING]).splitlines()
     assert len(lines) == 3 + 2 + 1
     assert lines[0].startswith("ok ")
-    assert "rules out: fast machines. Mend: use nspawn" in lines[2]
+    assert "rules out: fast machines. Fix: use nspawn" in lines[2]
     assert lines[-1] == "The default lab can't run: root."
 
 
@@ -84,7 +84,7 @@ class TestForbiddenKvm:
     def test_the_line_has_the_cure(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(kvm, "forbidden", lambda: ("/dev/kvm is there and may not be opened", "sudo usermod"))
         (check,) = (check for check in doctor.CHECKS if check.__name__ == "_kvm")
-        assert "Mend: sudo usermod" in doctor.show([check()])
+        assert "Fix: sudo usermod" in doctor.show([check()])
 
 
 @pytest.mark.parametrize(("exempt", "reached"), [("", False), ("127.0.0.1", True)])
