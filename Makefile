@@ -1,7 +1,24 @@
 # Every target in one line: make help.
-# Only what stands on make's own command line counts: a shell may export HOST or NAME for reasons of its own.
-$(foreach name,STACK HOST UNIT CMD NAME FROM WORKLOAD REPEATS JSON REMOVE SEED MINUTES RELEASE HOSTS,\
-  $(if $(filter environment%,$(origin $(name))),$(eval override undefine $(name))))
+# Only what stands on make's own command line counts: a shell may export HOST or NAME for reasons of its own. STACK is refused there, for
+# the lab that it names would not be the one that is destroyed.
+override TAKEN := STACK HOST UNIT CMD NAME FROM WORKLOAD REPEATS JSON REMOVE SEED MINUTES RELEASE HOSTS
+override BY_LAB := lab destroy passphrase status ssh logs kubeconfig bench
+override GOALS := $(or $(MAKECMDGOALS),help)
+ifneq ($(filter environment%,$(origin STACK)),)
+ifneq ($(filter $(BY_LAB),$(GOALS)),)
+$(error STACK is in the environment, and make takes it from its command line alone: 'make $(firstword $(GOALS)) STACK=$(STACK)', or 'unset STACK'. Nothing was done)
+endif
+endif
+$(foreach name,$(TAKEN),$(if $(filter environment%,$(origin $(name))),$(eval override undefine $(name))))
+# A word that means nothing here was meant to choose a lab: make would go on with the default one.
+override KNOWN := $(TAKEN) YES CI FULL DESTROY_ON_FAILURE SSH_TIMEOUT_S TMPDIR LITELAB_% PIP_% GO% %_proxy %_PROXY
+override STRANGE := $(filter-out $(KNOWN),$(foreach name,$(filter-out .% MAKE% -%,$(.VARIABLES)),$(if $(filter command,$(firstword $(origin $(name)))),$(name))))
+ifneq ($(STRANGE),)
+$(error there is no setting $(firstword $(STRANGE))=. Make takes $(TAKEN). Nothing was done)
+endif
+ifneq ($(and $(filter command,$(firstword $(origin STACK))),$(if $(STACK),,empty)),)
+$(error STACK= names no stack: 'make $(firstword $(GOALS)) STACK=upstream-lab'. Nothing was done)
+endif
 STACK ?= upstream-lab
 HOST ?= host-1
 # Litelab's own environment (tools/environment.py), for set-up's verbs and for any other program.
@@ -14,7 +31,11 @@ override SHELL := /bin/sh
 .NOTPARALLEL:
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor setup lab destroy stack passphrase status ssh logs kubeconfig bench orphans check test test-full test-libvirt test-machines faults fuzz perf image clean-cache format conformance contract pins
+override TARGETS := help doctor setup lab destroy stack passphrase status ssh logs kubeconfig bench orphans check test test-full test-libvirt test-machines faults fuzz perf image clean-cache format conformance contract pins
+.PHONY: $(TARGETS)
+ifneq ($(filter-out $(TARGETS),$(GOALS)),)
+$(error there is no target $(firstword $(filter-out $(TARGETS),$(GOALS))); 'make help' lists them. A lab is named by STACK=, as in 'make $(firstword $(filter $(TARGETS),$(GOALS)) status) STACK=$(firstword $(filter-out $(TARGETS),$(GOALS)))'. Nothing was done)
+endif
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -62,7 +83,7 @@ bench: ## measure again on a standing lab: make bench WORKLOAD=pods-8 [REPEATS=3
 	@$(SETUP) bench $(STACK) $(or $(WORKLOAD),pods-8) --repeats $(or $(REPEATS),3)
 
 orphans: ## what labs have left that no stack knows; REMOVE=LAB removes the one of that name
-	@$(RUN) sh -c 'for script in components/scripts/*/orphans.sh; do "$$script" $(if $(REMOVE),--remove $(filter-out 1,$(REMOVE))) || status=$$?; done; exit $${status:-0}'
+	@$(RUN) sh -c 'for script in components/scripts/*/orphans.sh; do "$$script" $(if $(REMOVE),--remove $(filter-out 1,$(REMOVE))) || status=$$?; done; [ -n "$$status" ] || echo "No lab has left anything here." >&2; exit $${status:-0}'
 
 pins: ## look up the digests of distributions that nobody has pinned yet (needs a way out)
 	@$(RUN) python3 -m tools.distributions

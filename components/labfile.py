@@ -59,6 +59,10 @@ def load(
         )
         raise SettingsError(msg)
     file = _mapping(path, "a lab", "distribution: upstream")
+    if not file.content:
+        # What is left of a lab on a user's machines would be another lab, here.
+        msg = f"{file.shown}: is empty, and a lab is a mapping such as 'distribution: upstream'. Nothing was made."
+        raise SettingsError(msg)
     given = Given({}, file)
     if site is not None and os.path.lexists(site):
         given = given.over(*_shared(site))

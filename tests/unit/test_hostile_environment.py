@@ -126,11 +126,50 @@ def test_a_program_gets_nothing_of_it(hostile: Hostile, group: str) -> None:
 
 def test_make_takes_every_setting_from_its_command_line_alone() -> None:
     text = (PROJECT / "Makefile").read_text()
-    listed = set(text.partition("$(foreach name,")[2].partition(",")[0].split())
-    own = {"SETUP", "RUN"}
+    listed = set(text.partition("override TAKEN := ")[2].partition("\n")[0].split())
+    own = {"SETUP", "RUN", "TAKEN", "BY_LAB", "GOALS", "KNOWN", "STRANGE", "TARGETS", "MAKECMDGOALS"}
     used = set(re.findall(r"\$\((?:if |or |value |origin )?([A-Z][A-Z_]*)\b", text))
     assert used == listed | own
-    assert {name for name in own if f"override {name} :=" in text} == own
+    assert {name for name in own if f"override {name} :=" in text} == own - {"MAKECMDGOALS"}
+    assert "$(foreach name,$(TAKEN),$(if $(filter environment%" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "exported", "told"),
+    [
+        ("destroy", {"STACK": "my"}, "STACK is in the environment, and make takes it from its command line alone: 'make destroy STACK=my'"),
+        ("status", {"STACK": "my"}, "'make status STACK=my', or 'unset STACK'"),
+        ("destroy STAKC=my", {}, "there is no setting STAKC="),
+        ("lab stack=my", {}, "there is no setting stack="),
+        ("destroy k0s-lab", {}, "there is no target k0s-lab; 'make help' lists them. A lab is named by STACK=, as in 'make destroy STACK=k0s-lab'"),
+        ("k0s-lab", {}, "as in 'make status STACK=k0s-lab'"),
+        ("status STACK=", {}, "STACK= names no stack"),
+    ],
+)  # fmt: skip
+def test_a_word_that_was_meant_to_choose_a_lab_is_refused_before_anything_is_done(
+    words: str, exported: dict[str, str], told: str
+) -> None:
+    done = subprocess.run(
+        ["make", *words.split()], cwd=PROJECT, env={**CLEAN, **exported}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert told in done.stderr
+    assert "Nothing was done" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "exported", "runs"),
+    [
+        ("destroy STACK=my", {"STACK": "other"}, "destroy my"),
+        ("doctor", {"STACK": "other"}, "doctor"),
+        ("lab YES=1 LITELAB_CACHE=/x GOPROXY=off", {}, "lab upstream-lab"),
+        ("lab HOST=host-2", {"HOST": "machine", "NAME": "x"}, "lab upstream-lab"),
+    ],
+)
+def test_what_make_takes_is_taken(words: str, exported: dict[str, str], runs: str) -> None:
+    done = said(["make", "-n", *words.split()], {**CLEAN, **exported})
+    assert done.splitlines()[-1].strip().endswith(runs)
 
 
 def test_doctor_finds_the_same(hostile: Hostile) -> None:

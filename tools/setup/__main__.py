@@ -42,7 +42,10 @@ def set_up(cache: Path, groups: tuple[str, ...], stack: str, progress: Progress)
     began = time.monotonic()
     if os.geteuid() != 0 and not (cache / "rootfs" / "current").exists():
         # Before anything else is fetched or built.
-        msg = "Set-up makes the hosts' root image, whose files are root's, and you are not root. Run it with sudo: 'sudo make lab'."
+        msg = (
+            "The first set-up of a checkout makes the hosts' root image, whose files are root's, and you are not root. Run 'sudo make setup"
+            f"{f' STACK={stack}' if stack else ''}', then the same command again."
+        )
         raise SetupError(msg)
     pins = versions.load()
     with only_one(cache, progress.say):

@@ -89,7 +89,10 @@ def starts_a_guest(accelerator: str = "kvm") -> tuple[bool, str]:
             why = errors.read().decode(errors="replace").strip().partition("\n")[0].strip()[:160]
     if spoke:
         return True, "a guest starts"
-    return False, f"a guest did not start: {why or f'it printed nothing in {TRIAL_S:.0f} s'}"
+    return (
+        False,
+        f"a guest did not start: {why or f'it printed nothing in {TRIAL_S:.0f} s (on a busy machine, try again)'}",
+    )
 
 
 def _speaks(command: list[str], errors: int) -> bool:

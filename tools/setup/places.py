@@ -20,13 +20,18 @@ def cache() -> Path:
 
 
 def hand_over(*paths: Path) -> None:
-    """Give files that root made in the checkout to the user who called ``sudo``, the root image excepted.
+    """Give files that root made in the checkout to the user who called ``sudo``, or else to its owner, the root image excepted.
 
     ``.lab`` and what programs note beside the sources are always among them. Links are changed, never what they lead to.
     """
-    if os.geteuid() != 0 or "SUDO_UID" not in os.environ:
+    if os.geteuid() != 0:
         return
-    uid, gid = int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"])
+    owner = PROJECT.stat()
+    uid, gid = (
+        int(os.environ.get(f"SUDO_{kind}", owned)) for kind, owned in (("UID", owner.st_uid), ("GID", owner.st_gid))
+    )
+    if uid == 0:
+        return
     for top in (p for p in (OWN, *_notes(), *paths) if p.exists()):
         os.chown(top, uid, gid, follow_symlinks=False)
         for folder, folders, files in os.walk(top):

@@ -20,6 +20,7 @@ from components.contract import Host, Ssh
 from components.digests import short_digest
 from components.hosts.libvirt.seed import FIRST_ADDRESS, PATIENCE, mac, seed
 from components.hosts.libvirt.settings import LibvirtSettings
+from components.settings import SettingsError
 from components.steps import PROJECT, cache_folder, local_step, publish
 
 if TYPE_CHECKING:
@@ -71,7 +72,14 @@ class LibvirtHosts(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("litelab:hosts:LibvirtHosts", name, None, opts)
-        import pulumi_libvirt as libvirt  # other labs do without it
+        try:
+            import pulumi_libvirt as libvirt  # other labs do without it
+        except ModuleNotFoundError:
+            msg = (
+                "labs of virtual machines need Pulumi's libvirt package, which set-up has not installed yet. Run "
+                f"'make setup STACK={pulumi.get_stack()}', then the same command again. Nothing was made."
+            )
+            raise SettingsError(msg) from None
 
         self._libvirt, self._args = libvirt, args
         stack, dry_run = pulumi.get_stack(), pulumi.runtime.is_dry_run()

@@ -51,6 +51,15 @@ def test_a_users_mistake_is_told_in_one_sentence_with_exit_code_1(arguments: lis
     assert "Traceback" not in ended.stderr
 
 
+def test_two_workloads_of_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text((ROOT / "benchmarks/workloads/pods-8.yaml").read_text())
+    mine = str(tmp_path / "mine.yaml")
+    ended = benchmarks("check", "pods-8", "deployments-40", mine)
+    assert ended.returncode == 1
+    assert f"{mine}: has the name 'pods-8' of pods-8, and results are kept by that name" in ended.stderr
+    assert "deployments-40: can be measured" in ended.stdout
+
+
 def test_a_file_that_is_no_kubeconfig_is_named(tmp_path: Path) -> None:
     for content in ("a: [", "a: 3", "", "\x00"):
         (tmp_path / "k").write_text(content)

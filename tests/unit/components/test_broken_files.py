@@ -44,11 +44,11 @@ CASES: dict[str, tuple[Mapping[str, bytes], Mapping[str, str], str]] = {
     "lab: known_hosts of others": (
         {LAB: EXISTING.format(line=f"10.0.0.2 {KEY}").encode()}, {}, f"{LAB}:5: hosts: hostKeys has no line for 10.0.0.1",
     ),
-    "site: twice": ({LAB: b"", SITE: b"ca: a\nca: b\n"}, {}, f"{SITE}:2: ca: is there twice, here and in line 1"),
-    "site: typo": ({LAB: b"", SITE: b"# a\nporxy: http://a\n"}, {}, f"{SITE}:2: porxy can't be shared by all labs; it takes proxy"),
-    "site: value": ({LAB: b"", SITE: b"noProxy: .a\n"}, {}, f"{SITE}:1: noProxy: takes a list, and it is '.a': write [.a]"),
+    "site: twice": ({LAB: b"workers: 2\n", SITE: b"ca: a\nca: b\n"}, {}, f"{SITE}:2: ca: is there twice, here and in line 1"),
+    "site: typo": ({LAB: b"workers: 2\n", SITE: b"# a\nporxy: http://a\n"}, {}, f"{SITE}:2: porxy can't be shared by all labs; it takes proxy"),
+    "site: value": ({LAB: b"workers: 2\n", SITE: b"noProxy: .a\n"}, {}, f"{SITE}:1: noProxy: takes a list, and it is '.a': write [.a]"),
     "ca: none": ({LAB: b"ca: site/ca.pem\n"}, {}, f"{LAB}:1: ca: site/ca.pem: there is no such file"),
-    "ca: of the site": ({LAB: b"", SITE: b"ca: ca.pem\n", "ca.pem": b"x\n"}, {}, f"{SITE}:1: ca: ca.pem: holds no certificate in PEM"),
+    "ca: of the site": ({LAB: b"workers: 2\n", SITE: b"ca: ca.pem\n", "ca.pem": b"x\n"}, {}, f"{SITE}:1: ca: ca.pem: holds no certificate in PEM"),
     "ca: cut off": (
         {LAB: b"\nca: ca.pem\n", "ca.pem": b"\n-----BEGIN CERTIFICATE-----\nMII\n"}, {}, f"{LAB}:2: ca: ca.pem:2: here begins what is no",
     ),
@@ -64,13 +64,13 @@ CASES: dict[str, tuple[Mapping[str, bytes], Mapping[str, str], str]] = {
     "artifact: unknown": ({LAB: b"distribution: k0s\nartifacts:\n  k9s: a\n"}, {}, f"{LAB}:3: artifacts.k9s: k0s has no such artifact"),
     "image: no tar": ({LAB: b"distribution: k0s\nimages: [a.tar]\n", "a.tar": b"x"}, {}, f"{LAB}:2: images.0: a.tar is no tar"),
     "configuration: typo": (
-        {LAB: b""}, {"wrokers": "2"}, "configuration of stack x-lab: unknown key wrokers. Did you mean workers?",
+        {LAB: b"workers: 2\n"}, {"wrokers": "2"}, "configuration of stack x-lab: unknown key wrokers. Did you mean workers?",
     ),
-    "configuration: no list": ({LAB: b""}, {"workloads": "[a"}, "configuration of stack x-lab: litelab:workloads: is not YAML"),
+    "configuration: no list": ({LAB: b"workers: 2\n"}, {"workloads": "[a"}, "configuration of stack x-lab: litelab:workloads: is not YAML"),
     "configuration: value": (
         {LAB: b"workers: 2\n"}, {"workers": "200"}, "configuration of stack x-lab: workers: takes a whole number from 0 to 100, and it is 200",
     ),
-    "configuration: another lab": ({LAB: b""}, {"lab": "1.35"}, "Stack x-lab: there is no lab '1.35' in stacks/."),
+    "configuration: another lab": ({LAB: b"workers: 2\n"}, {"lab": "1.35"}, "Stack x-lab: there is no lab '1.35' in stacks/."),
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from components.given import Configured
-from components.labfile import load, parse
+from components.labfile import load
 from components.settings import DEFAULT_MINOR, SettingsError
 from components.steps import PROJECT
 
@@ -64,9 +64,12 @@ class TestLabFiles:
         with pytest.raises(SettingsError, match="holds a list"):
             load(stacks, "upstream-lab", "", {})
 
-    def test_an_empty_file_is_the_default_lab(self, stacks: Path) -> None:
-        (stacks / "upstream-lab.yaml").write_text("# nothing\n")
-        assert load(stacks, "upstream-lab", "", {}) == parse({}, "x")
+    @pytest.mark.parametrize("text", ["", "# nothing\n", "{}\n"])
+    def test_an_empty_file_is_no_lab(self, stacks: Path, text: str) -> None:
+        """What is left of a file about a user's machines must not be the default lab on this one."""
+        (stacks / "upstream-lab.yaml").write_text(text)
+        with pytest.raises(SettingsError, match=r"stacks/upstream-lab.yaml: is empty, and a lab is a mapping such as"):
+            load(stacks, "upstream-lab", "", {})
 
     @pytest.mark.parametrize("path", sorted((PROJECT / "stacks").glob("*.yaml")), ids=lambda p: p.stem)
     def test_every_committed_lab_loads(self, path: Path) -> None:

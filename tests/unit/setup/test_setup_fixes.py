@@ -43,8 +43,8 @@ def test_clean_cache_removes_what_set_up_made_and_nothing_else(tmp_path: Path) -
 def test_who_is_not_root_is_told_before_anything_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     progress = Progress(tmp_path)
-    with pytest.raises(SetupError, match=r"and you are not root\. Run it with sudo"):
-        setup.set_up(tmp_path, ("runtime",), "", progress)
+    with pytest.raises(SetupError, match=r"and you are not root\. Run 'sudo make setup STACK=my', then"):
+        setup.set_up(tmp_path, ("runtime",), "my", progress)
     assert progress.took == []
     assert sorted(p.name for p in tmp_path.iterdir()) == ["logs"]
 

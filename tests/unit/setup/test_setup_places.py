@@ -40,7 +40,18 @@ def test_state_results_and_notes_of_programs_go_to_the_caller(checkout: Path, mo
     }  # fmt: skip
 
 
-def test_without_sudo_nothing_changes_hands(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_root_without_sudo_gives_all_that_to_the_checkouts_owner(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    monkeypatch.delenv("SUDO_GID", raising=False)
+    os.chown(checkout, CALLER, CALLER)
+    places.hand_over()
+    assert ".lab/results/one.json" in of_caller(checkout)
+    assert "other/d" not in of_caller(checkout)
+
+
+def test_in_a_checkout_of_roots_nothing_changes_hands(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SUDO_UID", raising=False)
     places.hand_over()
     assert of_caller(checkout) == set()
