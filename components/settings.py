@@ -224,7 +224,7 @@ class LabSettings(InputModel):
     controller_runs_workloads: bool = Field(False, description="Let the controller run workloads too")
     workloads: tuple[Annotated[str, Field(pattern=f"^{WORKLOAD}$", examples=["pods-8"])], ...] = Field(
         (),
-        description="Workloads to measure, in this order: names in benchmarks/workloads/, or paths, from / or below the project",
+        description="Workloads to measure, in this order: names in benchmarks/workloads/, or paths, from / or below the project ([workloads.md](workloads.md))",
     )
     repeats: Annotated[int, Field(ge=1, le=MOST_REPEATS)] = Field(3, description="Measured repeats of each workload")
     _given: Given | None = PrivateAttr(None)
