@@ -253,6 +253,9 @@ def parse_known_key(line: str) -> KnownKey:
     if line.startswith("|1|"):
         msg = "has a hashed line, which names nobody: take the plain one that ssh-keyscan prints"
         raise ValueError(msg)
+    if line.isprintable() and len(words) > 2 and words[1] in KEY_TYPES and not _is_key(*words[1:3]):
+        msg = f"takes whole lines of known_hosts, such as 'ssh-keyscan -t {words[1].removeprefix('ssh-')} HOST' prints, and not one whose key is cut off or changed: {line[:60]!r}"
+        raise ValueError(msg)
     if (
         not line.isprintable()
         or len(words) < 3

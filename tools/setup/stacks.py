@@ -41,10 +41,14 @@ def environment(cache: Path) -> dict[str, str]:
 
 def prepare() -> None:
     """The checkout's own folder: readable by its owner alone, with a passphrase made once."""
-    for folder in (OWN, STATE, OWN / "config"):
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o700)
+    for own in (OWN, STATE, OWN / "config"):
+        own.mkdir(parents=True, exist_ok=True)
+        own.chmod(0o700)
     site = environments.site_settings()
+    state = folder()
+    if state is not None and not state.is_dir():
+        msg = f".lab/site.yaml: backend names the folder {state}, and there is none. Make it: 'mkdir -p -m 700 {state}'; then run the same command again."
+        raise SetupError(msg)
     if "passphraseFile" in site:
         _require_passphrase(environments.passphrase_file(site))
         return

@@ -39,7 +39,7 @@ CASES: dict[str, tuple[Mapping[str, bytes], Mapping[str, str], str]] = {
     "lab: octal": ({LAB: b"workers: 010\n"}, {}, f"{LAB}:1: workers: is 010, which YAML reads as the number 8"),
     "lab: repeats": ({LAB: b"repeats: 500\n"}, {}, f"{LAB}:1: repeats: takes a whole number from 1 to 100, and it is 500"),
     "lab: known_hosts": (
-        {LAB: EXISTING.format(line="10.0.0.1 ssh-ed25519 AAAA").encode()}, {}, f"{LAB}:6: hosts.hostKeys: takes lines of known_hosts",
+        {LAB: EXISTING.format(line="10.0.0.1 ssh-ed25519 AAAA").encode()}, {}, f"{LAB}:6: hosts.hostKeys: takes whole lines of known_hosts, such as 'ssh-keyscan -t ed25519 HOST' prints, and not one whose key is cut off",
     ),
     "lab: known_hosts of others": (
         {LAB: EXISTING.format(line=f"10.0.0.2 {KEY}").encode()}, {}, f"{LAB}:5: hosts: hostKeys has no line for 10.0.0.1",

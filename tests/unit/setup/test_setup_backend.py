@@ -71,6 +71,16 @@ esac
         stacks.require_whole_state("my")
         stacks.drop_cut_off_attributes("my")
 
+    def test_a_folder_that_is_not_there_is_named_with_what_makes_it(self, checkout: Path) -> None:
+        site(checkout, f"backend: file://{checkout}/shared\n")
+        with pytest.raises(
+            SetupError, match=rf"names the folder {checkout}/shared, and there is none\. Make it: 'mkdir"
+        ):
+            stacks.prepare()
+        (checkout / "shared").mkdir()
+        stacks.prepare()
+        assert (checkout / ".lab/passphrase").exists()
+
     def test_before_set_up_no_stack_is_known_there(self, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         site(checkout, "backend: s3://bucket\n")
         monkeypatch.setenv("LITELAB_CACHE", str(checkout / "cache"))

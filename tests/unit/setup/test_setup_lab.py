@@ -136,8 +136,15 @@ class TestWrongWords:
     @pytest.mark.usefixtures("standing")
     @pytest.mark.parametrize("verb", [lab.kubeconfig, lambda stack: lab.bench(Path(), stack, "pods-8", "1")])
     def test_a_stack_that_there_is_not_is_not_called_down(self, verb: Any) -> None:
-        with pytest.raises(SetupError, match="There is no stack 'nosuch'"):
+        with pytest.raises(SetupError, match=r"There is no stack 'nosuch'.*'make stack NAME=nosuch FROM=upstream-lab'"):
             verb("nosuch")
+
+    @pytest.mark.usefixtures("standing")
+    @pytest.mark.parametrize("given", ["K0s-lab", "stacks/k0s-lab.yaml", "k0slab"])
+    def test_a_stack_that_is_meant_is_offered(self, given: str) -> None:
+        with pytest.raises(SetupError, match=rf"There is no stack '{given}'\. Did you mean k0s-lab\?") as caught:
+            lab.kubeconfig(given)
+        assert ("make stack" in str(caught.value)) == (given == "k0slab")
 
     @pytest.mark.usefixtures("standing")
     @pytest.mark.parametrize(
