@@ -263,7 +263,7 @@ def test_when_the_host_goes_nothing_of_the_connection_is_left(server: Server) ->
 def test_unused_it_ends_by_itself(server: Server) -> None:
     sharing = server.scripts / "sharing.sh"
     text = sharing.read_text()
-    sharing.write_text(text.replace("UNUSED_S=30", "UNUSED_S=1"))
+    sharing.write_text(text.replace("UNUSED_S=10", "UNUSED_S=1"))
     assert sharing.read_text() != text
     server.say("true")
     deadline = time.monotonic() + WAIT_S

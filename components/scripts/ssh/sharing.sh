@@ -3,7 +3,7 @@
 # logs in. Where it can't be had, each command logs in by itself. RUN is the stack's run folder.
 
 # It ends by itself when nothing has used it for so long, also when everything that started it was killed.
-UNUSED_S=30
+UNUSED_S=10
 # ssh binds the socket with 17 characters behind its name, and sun_path holds 107.
 LONGEST_SOCKET=90
 
