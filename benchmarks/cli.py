@@ -23,7 +23,7 @@ for verb in (run, check, show, schema):
 
 
 def main() -> None:
-    """Runs the command line; what the user can fix is told without a traceback."""
+    """Runs the command line; mistakes of the user end without a traceback."""
     try:
         app(prog_name="python -m benchmarks", standalone_mode=True)
     except Ended as end:

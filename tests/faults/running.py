@@ -108,7 +108,7 @@ class Running:
         return [p for p in processes(self.mark) if "/litelab/" not in p.cgroup and "/litelab.slice/" not in p.cgroup]
 
     def outlived_by(self, limit_s: float = LAST_WORDS_S) -> list[Process]:
-        """What lives on after the limit. A connection that steps share ends by itself, later (``ssh/sharing.sh``)."""
+        """What still runs after the limit. A connection that steps share ends by itself, later (``ssh/sharing.sh``)."""
         deadline = time.monotonic() + limit_s
         while (left := [p for p in self.family() if not SHARED.search(p.words)]) and time.monotonic() < deadline:
             time.sleep(0.1)

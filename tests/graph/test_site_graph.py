@@ -47,7 +47,7 @@ def changed(first: Graph, second: Graph) -> set[str]:
 
 
 def test_other_mirrors_run_that_step_again_in_its_place_and_no_other(lab: Declare) -> None:
-    """If it were replaced, so would be what is installed after it, and hosts that live on would be reset."""
+    """A replacement would also replace everything installed after it, and reset existing hosts."""
     found = changed(lab(SITE), lab({"registries": {"*": "https://mirror.example:5000"}}))
     assert found == {"site-host-1", "site-host-2", "site-host-3"}
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 GONE = "[removed]"
@@ -31,17 +32,20 @@ _LOOKS = (
 )  # fmt: skip
 
 
+def _texts(files: Iterable[Path]) -> Iterator[str]:
+    """The files that are there and may be read."""
+    for path in files:
+        with contextlib.suppress(OSError):
+            yield path.read_text(encoding="utf-8", errors="replace")
+
+
 def known_secrets(files: Iterable[Path]) -> set[str]:
     """Every line of these files that is long enough to be part of a key, and what their base64 parts hold.
 
     A file that is not there, or not for us, holds nothing that could be in a text of ours.
     """
     found: set[str] = set()
-    for path in files:
-        try:
-            text = path.read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            continue
+    for text in _texts(files):
         for part in re.findall(r"client-key-data[\"']?\s*:\s*[\"']?([A-Za-z0-9+/=]+)", text):
             found |= {part, *_lines(base64.b64decode(part + "==").decode(errors="replace"))}
         if "client-key-data" not in text:
@@ -55,11 +59,7 @@ def known_logins(files: Iterable[Path]) -> set[str]:
     A file that is not there, or not for us, holds none.
     """
     found: set[str] = set()
-    for path in files:
-        try:
-            text = path.read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            continue
+    for text in _texts(files):
         for encoded in re.findall(r'"auth"\s*:\s*"([A-Za-z0-9+/=]+)"', text):
             try:
                 login = base64.b64decode(encoded, validate=True).decode()
