@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from benchmarks.outcome import UserError
-from inputs import refusals, yamlfile
+from inputs import refusals, suggestions, yamlfile
 from inputs.errors import InputError
 from inputs.limits import MOST_REPEATS
 from inputs.model import InputModel
@@ -115,7 +115,7 @@ def load(name_or_path: str, *, repeats: int | None = None, warmups: int | None =
         path = Path(name_or_path)
     if not os.path.lexists(path):
         known = ", ".join(shipped_names())
-        near = refusals.nearest(name_or_path, shipped_names())
+        near = suggestions.nearest(name_or_path, shipped_names())
         msg = f"There is no workload {name_or_path!r}: neither a file nor one of {known}.{near}"
         raise UserError(msg)
     shown = f"benchmarks/workloads/{path.name}" if path.parent == SHIPPED else str(path)

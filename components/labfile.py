@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, create_model
 from components import networks, registry
 from components.given import Configuration, Configured, Given, configured
 from components.settings import DEFAULT_DISTRIBUTION, DEFAULT_HOST_KIND, LabSettings, SettingsError
-from inputs import refusals, yamlfile
+from inputs import refusals, suggestions, yamlfile
 from inputs.errors import InputError
 from inputs.places import Place, Source, Unknown
 
@@ -52,7 +52,7 @@ def load(
         )
         raise SettingsError(msg)
     if name not in labs:
-        near = refusals.nearest(name, labs)
+        near = suggestions.nearest(name, labs)
         msg = (
             f"Stack {stack}: there is no lab {name!r} in {folder.name}/.{near} Labs: {', '.join(labs)}. "
             f"Name one with 'pulumi config set --stack {stack} litelab:lab LAB', or make its file."
@@ -80,7 +80,7 @@ def load(
 def _shared(site: Path) -> tuple[dict[str, Any], Source]:
     file = _mapping(site, "what all labs share", "proxy: http://proxy.example:3128")
     if other := [key for key in file.content if key not in (*SITE_KEYS, *CHECKOUT_KEYS)]:
-        near = refusals.nearest(other[0], (*SITE_KEYS, *CHECKOUT_KEYS))
+        near = suggestions.nearest(other[0], (*SITE_KEYS, *CHECKOUT_KEYS))
         msg = (
             f"{file.at((other[0],))}: {', '.join(other)} can't be shared by all labs; it takes {', '.join((*SITE_KEYS, *CHECKOUT_KEYS))}.{near} "
             "Nothing was made."
@@ -170,7 +170,7 @@ def _one_of(known: list[str], key: str, given: Given, configuration: Configurati
         source, value = (configuration, asked) if asked is not None else (source, value)
     if value is None or (isinstance(value, str) and value in known):
         return value
-    near = refusals.nearest(str(value), known)
+    near = suggestions.nearest(str(value), known)
     fix = configuration.fix(key) if source is configuration else ""
     is_value = refusals.shown(value, source.text(place))
     msg = f"{source.at(place)}: {key}: takes one of {', '.join(known)}, and it is {is_value}.{near}{fix} Nothing was made."

@@ -15,7 +15,7 @@ from pathlib import Path
 from components.digests import digest_of, short_digest
 from components.settings import LabSettings, SettingsError
 from components.steps import PROJECT, cache_folder
-from inputs import refusals, textfile
+from inputs import suggestions, textfile
 from inputs.errors import InputError
 from inputs.yamlfile import MOST_BYTES
 
@@ -61,7 +61,7 @@ def digest(workload: str) -> str:
     if not os.path.lexists(path):
         known = sorted(p.stem for p in SHIPPED.glob("*.yaml"))
         msg = (
-            f"there is no workload {workload!r}.{refusals.nearest(workload, known)} Workloads here: {', '.join(known)}; or name a file by "
+            f"there is no workload {workload!r}.{suggestions.nearest(workload, known)} Workloads here: {', '.join(known)}; or name a file by "
             "its path, from / or below the project."
         )
         raise InputError(msg)

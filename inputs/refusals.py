@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from pydantic import BaseModel, RootModel, ValidationError
 
 from inputs.errors import one_paragraph
 from inputs.places import Place, Source, dotted
+from inputs.suggestions import nearest
 
 _BOUNDS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number")
 _OF_TYPE = ("int_", "float_", "bool_", "string_type", "tuple_type", "list_type", "dict_type", "model_")
@@ -41,12 +41,6 @@ def explain(error: ValidationError, model: type[BaseModel], source: Source, *, m
 def sentence(problems: str) -> str:
     """The same with what ends a sentence."""
     return problems if problems.endswith(("?", ".", "!")) else f"{problems}."
-
-
-def nearest(word: str, known: Sequence[str]) -> str:
-    """A question that offers the known word which resembles this one, with a space before it; empty when none does."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f" Did you mean {close[0]}?" if close else ""
 
 
 def shown(value: object, text: str | None = None) -> str:

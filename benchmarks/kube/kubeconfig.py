@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.outcome import UserError
-from inputs import refusals, yamlfile
+from inputs import refusals, suggestions, yamlfile
 from inputs.errors import InputError
 from inputs.places import Place, dotted
 from inputs.textfile import read_text
@@ -60,7 +60,7 @@ def _named(
         if isinstance(entry, Mapping) and entry.get("name") == name and isinstance(entry.get(inside), Mapping):
             return (key, number), entry[inside]
     names = [str(entry.get("name")) for entry in entries if isinstance(entry, Mapping)]
-    near = refusals.nearest(str(name), names)
+    near = suggestions.nearest(str(name), names)
     where = f"{document.at(asked)}: {dotted(asked)}: " if asked else f"{document.shown}: "
     msg = f"{where}there is no {inside} {refusals.shown(name)} in {key}, or it is empty.{near} There are: {', '.join(names) or 'none'}."
     raise InputError(msg)

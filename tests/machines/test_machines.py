@@ -17,7 +17,7 @@ from tools.setup import places
 from tools.setup.progress import Progress
 
 LIMIT_S = 90 * 60
-LAB_S = 40 * 60
+LAB_S = 60 * 60
 """A lab that comes up and is measured, emulated."""
 
 pytestmark = [pytest.mark.machines, pytest.mark.slow, pytest.mark.timeout(LIMIT_S)]

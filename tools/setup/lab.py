@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from inputs import refusals
+from inputs import suggestions
 from inputs.limits import MOST_REPEATS, WORKLOAD, workload_label
 from tools.setup import bundle, events, hostio, presence, published, stacks
 from tools.setup import status as look
@@ -287,7 +287,7 @@ def known(stack: str) -> None:
     if not stacks.exists(stack) and stack not in stacks.labs():
         # A path or capitals are no name of a stack; make stack would refuse them.
         plain = Path(stack).stem.lower()
-        near = refusals.nearest(plain, stacks.labs())
+        near = suggestions.nearest(plain, stacks.labs())
         another = f" 'make stack NAME={stack} FROM=upstream-lab' makes another stack of one." if plain == stack else ""
         msg = f"There is no stack {stack!r}.{near} Labs: {', '.join(stacks.labs())}.{another}"
         raise SetupError(msg)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, RootModel, ValidationError, field_validator, model_validator
 
 from components.settings import NO_LOGIN_OF_A_SOURCE, HostSettings, Slash24
-from inputs import refusals, tomlfile
+from inputs import refusals, suggestions, tomlfile
 from inputs.errors import InputError
 from inputs.model import InputModel
 from inputs.places import Place
@@ -69,7 +69,7 @@ class Image(InputModel):
     def _is_known(cls, value: str | None) -> str | None:
         known = [BUILT_IMAGE, *sorted(known_images())]
         if value is not None and value not in known:
-            near = refusals.nearest(value, known)
+            near = suggestions.nearest(value, known)
             msg = f"takes {', '.join(known)}, and not {value!r}; or give source and sha256 of one.{near}"
             raise ValueError(msg)
         return value
