@@ -21,8 +21,9 @@ $(error STACK= names no stack: 'make $(firstword $(GOALS)) STACK=upstream-lab'. 
 endif
 STACK ?= upstream-lab
 HOST ?= host-1
-# Litelab's own environment (tools/environment.py), for set-up's verbs and for any other program.
+# Litelab's own environment (tools/environment.py), for set-up's verbs, those of labs, and any other program.
 override SETUP := python3 -I tools/environment.py setup
+override LABS := python3 -I tools/environment.py lab
 override RUN := python3 -I tools/environment.py run
 # By the environment, never as a word of a shell here: it runs on the host.
 override CMD := $(value CMD)
@@ -50,43 +51,43 @@ image: ## the image that libvirt guests boot, built from Debian packages
 	@$(SETUP) image
 
 lab: setup ## bring a lab up and measure it: make lab [STACK=upstream-lab]
-	@$(SETUP) lab $(STACK)
+	@$(LABS) lab $(STACK)
 
 destroy: ## remove a lab and every trace of it
-	@$(SETUP) destroy $(STACK)
+	@$(LABS) destroy $(STACK)
 
 stack: setup ## another stack of a lab: make stack NAME=my FROM=upstream-lab
-	@$(SETUP) stack "$(NAME)" "$(FROM)"
+	@$(LABS) stack "$(NAME)" "$(FROM)"
 
 passphrase: ## give a stack that was made with another passphrase this checkout's; asks for that one
-	@$(SETUP) passphrase $(STACK)
+	@$(LABS) passphrase $(STACK)
 
 status: ## a lab's hosts and nodes
-	@$(SETUP) status $(STACK)
+	@$(LABS) status $(STACK)
 
 ssh: ## a shell on a host: make ssh [HOST=host-1], or CMD='uptime'
-	@$(SETUP) up $(STACK) "$(HOST)"
+	@$(LABS) up $(STACK) "$(HOST)"
 	@$(RUN) ssh -F .lab/run/$(STACK)/ssh_config $(if $(CMD),,-t) $(HOST) "$$CMD"
 
 logs: ## pack what a lab said, without secrets; HOST=host-1 [UNIT=kubelet] shows a host's journal instead
 ifeq ($(UNIT)$(filter-out file,$(origin HOST)),)
-	@$(SETUP) logs $(STACK)
+	@$(LABS) logs $(STACK)
 else
-	@$(SETUP) up $(STACK) "$(HOST)"
-	@$(RUN) components/scripts/ssh/ask.sh .lab/run/$(STACK) $(HOST) 'journalctl --no-pager -n 100 $(if $(UNIT),-u $(UNIT))'
+	@$(LABS) up $(STACK) "$(HOST)"
+	@$(RUN) components/ssh/scripts/ask.sh .lab/run/$(STACK) $(HOST) 'journalctl --no-pager -n 100 $(if $(UNIT),-u $(UNIT))'
 endif
 
 kubeconfig: ## the path of a lab's kubeconfig
-	@$(SETUP) kubeconfig $(STACK)
+	@$(LABS) kubeconfig $(STACK)
 
 bench: ## measure again on a standing lab: make bench WORKLOAD=pods-8 [REPEATS=3]
-	@$(SETUP) bench $(STACK) $(or $(WORKLOAD),pods-8) --repeats $(or $(REPEATS),3)
+	@$(LABS) bench $(STACK) $(or $(WORKLOAD),pods-8) --repeats $(or $(REPEATS),3)
 
 orphans: ## what labs have left that no stack knows; REMOVE=LAB removes the one of that name
-	@$(RUN) sh -c 'for script in components/scripts/*/orphans.sh; do "$$script" $(if $(REMOVE),--remove $(filter-out 1,$(REMOVE))) || status=$$?; done; [ -n "$$status" ] || echo "No lab has left anything here." >&2; exit $${status:-0}'
+	@$(RUN) sh -c 'for script in components/*/scripts/orphans.sh components/*/*/scripts/orphans.sh; do "$$script" $(if $(REMOVE),--remove $(filter-out 1,$(REMOVE))) || status=$$?; done; [ -n "$$status" ] || echo "No lab has left anything here." >&2; exit $${status:-0}'
 
 pins: ## look up the digests of distributions that nobody has pinned yet (needs a way out)
-	@$(RUN) python3 -m tools.distributions
+	@$(RUN) python3 -m tools.pin_digests
 
 format: ## format the code
 	@$(RUN) sh -c 'ruff format . && ruff check --fix .'

@@ -6,9 +6,9 @@ import signal
 
 import pulumi
 
-from components.configuration import load_settings
+from components.config.settings import SettingsError
+from components.config.stack_config import load_settings
 from components.lab import Lab
-from components.settings import SettingsError
 
 # After an error or a cancel Pulumi interrupts this process. As a KeyboardInterrupt that is lost in a wait, and Pulumi waits
 # five seconds for it; as a signal it ends us. A terminal's Ctrl-C goes to Pulumi alone.

@@ -10,7 +10,7 @@ from benchmarks.commands.check import check
 from benchmarks.commands.run import run
 from benchmarks.commands.schema import schema
 from benchmarks.commands.show import show
-from benchmarks.outcome import Ended, ExitCode, MeasurementError, UserError
+from benchmarks.model.outcome import Ended, ExitCode, MeasurementError, UserError
 
 app = typer.Typer(
     name="benchmarks", help="Measure Kubernetes labs.", no_args_is_help=True, add_completion=False,

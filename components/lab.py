@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pulumi
 
-from components import reach, registry, site
-from components.benchmarks import Benchmarks
-from components.settings import LabSettings
+from components.benchmarks.component import Benchmarks
+from components.config import discovery
+from components.config.settings import LabSettings
+from components.forwarding import component as forwarding
+from components.site import component as site
 
 
 class Lab(pulumi.ComponentResource):
@@ -22,11 +24,13 @@ class Lab(pulumi.ComponentResource):
         super().__init__("litelab:lab:Lab", name, None, opts)
         inside = pulumi.ResourceOptions(parent=self)
         roles = ["controller"] * args.controllers + ["worker"] * args.workers
-        distribution = registry.distribution(args.distribution)
+        distribution = discovery.distribution(args.distribution)
         distribution.check(args)
-        made = registry.host_kind(args.hosts.kind).component("hosts", args.hosts, roles, args.distribution, inside)
+        made = discovery.host_kind(args.hosts.kind).component("hosts", args.hosts, roles, args.distribution, inside)
         hosts = site.prepared("site", args, made.hosts, inside)
-        cluster = reach.through_machine("reach", distribution.component("cluster", args, hosts, inside), hosts, inside)
+        cluster = forwarding.through_machine(
+            "reach", distribution.component("cluster", args, hosts, inside), hosts, inside
+        )
         measured = Benchmarks("benchmarks", args, hosts, made.facts, cluster, opts=inside)
 
         self.host_summary = pulumi.Output.all(

@@ -7,6 +7,7 @@ As a program it needs nothing but Python, and no variable of Python's changes ho
 
     python3 -I tools/environment.py run COMMAND...    start a program in it
     python3 -I tools/environment.py setup VERB...     the same for python3 -m tools.setup
+    python3 -I tools/environment.py lab VERB...       the same for python3 -m tools.lab
     python3 -I tools/environment.py pulumi ...        the same for pulumi; another project's Pulumi is left as it is
     python3 -I tools/environment.py shell             what env.sh evaluates
 """
@@ -260,7 +261,7 @@ def _shown(path: Path) -> str:
 
 
 def _refuse(message: str) -> NoReturn:
-    from tools.setup.errors import SetupError
+    from tools.errors import SetupError
 
     raise SetupError(message)
 
@@ -315,18 +316,18 @@ def main(arguments: list[str]) -> int:
         # A Ctrl-C before the program has started ends this one without a traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.path.insert(0, str(PROJECT))
-    from tools.setup.errors import SetupError
+    from tools.errors import SetupError
 
     verb, words = (arguments[0], arguments[1:]) if arguments else ("", [])
     try:
         # Hosts' programs and other users read what is made: what is secret gets its mode by name.
-        if verb in {"run", "setup"} or (verb == "pulumi" and _is_of_this_project(words)):
+        if verb in {"run", "setup", "lab"} or (verb == "pulumi" and _is_of_this_project(words)):
             os.umask(0o022)
         if verb == "run" and words:
             _start(words, pulumi(os.environ))
-        if verb == "setup":
+        if verb in {"setup", "lab"}:
             os.chdir(PROJECT)
-            _start([sys.executable, "-m", "tools.setup", *words], clean(os.environ))
+            _start([sys.executable, "-m", f"tools.{verb}", *words], clean(os.environ))
         if verb == "pulumi":
             program = cache_folder(os.environ) / "bin" / "pulumi"
             if not program.exists():
@@ -340,7 +341,7 @@ def main(arguments: list[str]) -> int:
     except SetupError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print("usage: environment.py run COMMAND... | setup VERB... | pulumi ... | shell", file=sys.stderr)
+    print("usage: environment.py run COMMAND... | setup VERB... | lab VERB... | pulumi ... | shell", file=sys.stderr)
     return 2
 
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import workload
-from benchmarks.outcome import Ended, ExitCode, UserError
+from benchmarks.model import workload
+from benchmarks.model.outcome import Ended, ExitCode, UserError
 from inputs.limits import MOST_REPEATS
 
 

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import resultfolder, workload
-from benchmarks.hostsfile import load_hosts, load_steps
-from benchmarks.outcome import Ended
-from benchmarks.progress import say
-from benchmarks.table import one_line
+from benchmarks.measure.progress import say
+from benchmarks.model import result_folder, workload
+from benchmarks.model.hosts_file import load_hosts, load_steps
+from benchmarks.model.outcome import Ended
+from benchmarks.report.table import one_line
 from inputs.limits import MOST_REPEATS
 
 
@@ -52,5 +52,5 @@ def run(
     if outcome.verdict != "good":
         say(outcome.reason)
     print(one_line(result.summary))
-    print(f"results: {out / resultfolder.RESULT}")
+    print(f"results: {out / result_folder.RESULT}")
     raise Ended(outcome.exit_code)

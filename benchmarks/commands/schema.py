@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.result import SCHEMA_FILE, schema_text
-from benchmarks.resultfolder import write_whole
+from benchmarks.model.result import SCHEMA_FILE, schema_text
+from benchmarks.model.result_folder import write_whole
 
 
 def schema(

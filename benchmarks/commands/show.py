@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks.outcome import UserError
-from benchmarks.result import load_result
-from benchmarks.resultfolder import RESULT
-from benchmarks.table import print_results
+from benchmarks.model.outcome import UserError
+from benchmarks.model.result import load_result
+from benchmarks.model.result_folder import RESULT
+from benchmarks.report.table import print_results
 
 _NARROWEST_TABLE = 146
 

@@ -20,7 +20,7 @@ from kubernetes.aio.config import load_kube_config
 from yarl import URL
 
 from benchmarks.kube import kubeconfig as kubeconfig_file
-from benchmarks.outcome import MeasurementError, UserError
+from benchmarks.model.outcome import MeasurementError, UserError
 
 _KEEP_ALIVE_S = 300.0
 _FIRST_ANSWER_S = 15.0

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.outcome import UserError
+from benchmarks.model.outcome import UserError
 from inputs import refusals, suggestions, yamlfile
 from inputs.errors import InputError
 from inputs.places import Place, dotted

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from benchmarks.workload import Workload
+from benchmarks.model.workload import Workload
 
 CLIENT_LABEL = "litelab.dev/client"
 

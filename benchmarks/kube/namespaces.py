@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.kube.connection import Connection
-from benchmarks.outcome import MeasurementError
-from benchmarks.progress import say
+from benchmarks.measure.progress import say
+from benchmarks.model.outcome import MeasurementError
 
 RUN_LABEL = "litelab.dev/bench-run"
 _OWNER_ANNOTATION = "litelab.dev/bench-owner"

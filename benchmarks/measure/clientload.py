@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
-from benchmarks.samples import ClientLoad
-from benchmarks.stats import median, nearest_rank
+from benchmarks.figures.stats import median, nearest_rank
+from benchmarks.model.samples import ClientLoad
 
 _TICK_S = 0.01
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.kube.watch import Arrival, Relisted
-from benchmarks.samples import StampName
+from benchmarks.model.samples import StampName
 
 _CRASHES_TO_GIVE_UP = 3
 

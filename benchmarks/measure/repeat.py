@@ -17,11 +17,11 @@ from benchmarks.kube.watch import ApiWatchSource, Relisted, WatchLostError, Watc
 from benchmarks.measure.clientload import LoadMeter
 from benchmarks.measure.origin import Origin
 from benchmarks.measure.podtable import PodTable
+from benchmarks.measure.progress import say
 from benchmarks.measure.taken import CONFLICT, Taken
-from benchmarks.outcome import MeasurementError
-from benchmarks.progress import say
-from benchmarks.samples import CallSample, ClientLoad, Phase, Repeat, Resource, Verb
-from benchmarks.workload import Workload
+from benchmarks.model.outcome import MeasurementError
+from benchmarks.model.samples import CallSample, ClientLoad, Phase, Repeat, Resource, Verb
+from benchmarks.model.workload import Workload
 
 _TELL_EVERY_S = 2.0
 _UPDATE_TRIES = 4

@@ -13,22 +13,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import resultfolder
-from benchmarks.fingerprint import Fingerprint, bare_fingerprint, take_fingerprint
-from benchmarks.hostprobe import after_run, probe_hosts
-from benchmarks.hostsfile import LabHosts, Step
+from benchmarks.figures.slo import percent
+from benchmarks.figures.summary import summarise, throughput_true_pods_per_min
 from benchmarks.kube.connection import Connection
 from benchmarks.kube.namespaces import Namespaces
+from benchmarks.measure.fingerprint import Fingerprint, bare_fingerprint, take_fingerprint
+from benchmarks.measure.host_probe import after_run, probe_hosts
 from benchmarks.measure.origin import Origin
 from benchmarks.measure.priority import go_first
+from benchmarks.measure.progress import say
 from benchmarks.measure.spread import Cluster, SpreadRun
-from benchmarks.outcome import MeasurementError
-from benchmarks.progress import say
-from benchmarks.result import Result
-from benchmarks.samples import Phase, Repeat
-from benchmarks.slo import percent
-from benchmarks.summary import summarise, throughput_true_pods_per_min
-from benchmarks.workload import Workload
+from benchmarks.model import result_folder
+from benchmarks.model.hosts_file import LabHosts, Step
+from benchmarks.model.outcome import MeasurementError
+from benchmarks.model.result import Result
+from benchmarks.model.samples import Phase, Repeat
+from benchmarks.model.workload import Workload
 
 
 @dataclass(slots=True)
@@ -59,13 +59,13 @@ async def run_workload(
         connections = [
             await opened.enter_async_context(await Connection.open(kubeconfig, context)) for context in contexts or [""]
         ]
-        folder = resultfolder.ResultFolder(out)
+        folder = result_folder.ResultFolder(out)
         server = ", ".join(connection.server for connection in connections)
 
         def write() -> Result:
             result = _result(workload, run_id, origin, started_at, state, lab, steps, server)
-            folder.write(resultfolder.RESULT, result)
-            folder.write(resultfolder.SUMMARY, result.summary)
+            folder.write(result_folder.RESULT, result)
+            folder.write(result_folder.SUMMARY, result.summary)
             return result
 
         with contextlib.closing(folder):
@@ -90,7 +90,7 @@ async def _measure(
     run_id: str,
     origin: Origin,
     state: _State,
-    folder: resultfolder.ResultFolder,
+    folder: result_folder.ResultFolder,
 ) -> None:
     for connection in connections:
         await connection.require_answer()

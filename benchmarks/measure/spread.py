@@ -10,9 +10,9 @@ from benchmarks.kube.connection import Connection
 from benchmarks.kube.namespaces import Namespaces
 from benchmarks.measure.origin import Origin
 from benchmarks.measure.repeat import RepeatRun
-from benchmarks.outcome import MeasurementError
-from benchmarks.samples import Phase, Repeat
-from benchmarks.workload import Workload
+from benchmarks.model.outcome import MeasurementError
+from benchmarks.model.samples import Phase, Repeat
+from benchmarks.model.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)

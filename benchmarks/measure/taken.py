@@ -14,7 +14,7 @@ from benchmarks.kube.connection import Answer
 from benchmarks.kube.watch import Interruption
 from benchmarks.measure.origin import Origin
 from benchmarks.measure.podtable import PodTable, SeenPod
-from benchmarks.samples import (
+from benchmarks.model.samples import (
     CallSample,
     ClientLoad,
     Failure,
@@ -25,7 +25,7 @@ from benchmarks.samples import (
     ServerTimes,
     WatchInterruption,
 )
-from benchmarks.workload import Workload
+from benchmarks.model.workload import Workload
 
 CONFLICT = 409
 """The answer to an update of what has changed meanwhile: it is sent again, and counts as no failure."""

@@ -1,4 +1,5 @@
-"""Distributions, one module each: it turns hosts into a cluster, by ssh alone.
+"""Distributions, one folder each: its component turns hosts into a cluster, by ssh alone.
 
-A module offers ``DISTRIBUTION``, a ``components.contract.Distribution``; its name is what ``distribution`` takes.
+A folder's ``component.py`` offers ``DISTRIBUTION``, a ``components.clusters.distribution.Distribution``; the folder's name is what
+``distribution`` takes.
 """

@@ -1,4 +1,4 @@
-"""Host kinds, one module each: it makes a lab's hosts, alike by construction, and knows nothing of Kubernetes.
+"""Host kinds, one folder each: its component makes a lab's hosts, alike by construction, and knows nothing of Kubernetes.
 
-A module offers ``KIND``, a ``components.contract.HostKind``; its name is what ``hosts.kind`` takes.
+A folder's ``component.py`` offers ``KIND``, a ``components.hosts.host.HostKind``; the folder's name is what ``hosts.kind`` takes.
 """

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.steps import SCRIPTS
+from components.checks import kvm
+from components.steps.scripts import scripts_of
 from tests.contract.hostsonly import HostsStack
 from tests.lab import machine
-from tools.setup import kvm
 
 CPUS, MEMORY_MIB = 1, 1280
 NAMES = ("host-1", "host-2", "host-3")
@@ -65,7 +65,7 @@ def existing_traces(_: HostsStack, ground: HostsStack) -> dict[str, Any]:
 
 def inventory(ground: HostsStack, names: Sequence[str] = NAMES) -> dict[str, Any]:
     """Files, packages, units, rules, links, listeners and so on of each host."""
-    script = (SCRIPTS / "existing" / "inventory.sh").read_text() + "\ninventory\n"
+    script = (scripts_of("existing") / "inventory.sh").read_text() + "\ninventory\n"
     return {name: set(ground.by_root(name, script).splitlines()) for name in names}
 
 

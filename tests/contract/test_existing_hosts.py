@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from components.steps import SCRIPTS
+from components.steps.scripts import scripts_of
 from tests.contract.cases import existing_hosts, existing_traces, inventory
 from tests.contract.hostsonly import HostsStack
 from tests.lab.lab import wait_for
@@ -160,7 +160,7 @@ class TestKilledUp:
         # As after a kill in the moment between taking the hosts and writing it down.
         stack.pulumi("state", "delete", "--all", "--yes", "--force")
         assert set(existing_traces(stack, ground)) == {"host-1", "host-2", "host-3"}
-        script = SCRIPTS / "existing" / "leftovers.sh"
+        script = scripts_of("existing") / "leftovers.sh"
         subprocess.run([str(script), str(stack.run_folder)], check=True, timeout=300)
         assert existing_traces(stack, ground) == {}
         assert not (stack.run_folder / "ssh_config").exists()

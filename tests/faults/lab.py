@@ -28,7 +28,7 @@ PATIENT = {"SSH_TIMEOUT_S": "300"}
 """For a machine that other work keeps busy."""
 STATE = PROJECT / ".lab" / "state" / ".pulumi"
 LOGS = PROJECT / ".lab" / "faults" / "logs"
-ORPHANS = PROJECT / "components/scripts/nspawn/orphans.sh"
+ORPHANS = PROJECT / "components/hosts/nspawn/scripts/orphans.sh"
 
 
 @dataclass
@@ -59,7 +59,7 @@ class FaultLab(LabStack):
 
     def start_verb(self, verb: str, env: Mapping[str, str] | None = None) -> Running:
         """``make lab`` or ``make destroy``, without the set-up before them."""
-        return self.start("python3", "-m", "tools.setup", verb, self.name, env=env)
+        return self.start("python3", "-m", "tools.lab", verb, self.name, env=env)
 
     def start_pulumi(self, verb: str) -> Running:
         """Plain ``pulumi up`` or ``destroy``."""

@@ -36,7 +36,7 @@ def measured() -> Iterator[FaultLab]:
 
 
 def start_bench(lab: FaultLab) -> Running:
-    return lab.start("python3", "-m", "tools.setup", "bench", lab.name, WORKLOAD, "--repeats", "2")
+    return lab.start("python3", "-m", "tools.lab", "bench", lab.name, WORKLOAD, "--repeats", "2")
 
 
 def samples(lab: FaultLab) -> dict[Path, list[str]]:

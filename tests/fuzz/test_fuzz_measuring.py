@@ -12,14 +12,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import workload
-from benchmarks.fingerprint import bare_fingerprint
-from benchmarks.hostsfile import load_hosts, load_steps
+from benchmarks.figures.summary import summarise
 from benchmarks.kube.kubeconfig import require_usable
-from benchmarks.outcome import UserError
-from benchmarks.result import Result, load_result
-from benchmarks.samples import CallSample, PodSample, Repeat
-from benchmarks.summary import summarise
+from benchmarks.measure.fingerprint import bare_fingerprint
+from benchmarks.model import workload
+from benchmarks.model.hosts_file import load_hosts, load_steps
+from benchmarks.model.outcome import UserError
+from benchmarks.model.result import Result, load_result
+from benchmarks.model.samples import CallSample, PodSample, Repeat
 from inputs.errors import InputError
 from inputs.jsonfile import lines_of, parse_json
 from tests.fuzz.texts import VALUES, edited, files, one_paragraph, swapped

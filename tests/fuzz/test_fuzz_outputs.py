@@ -13,19 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.scripts.nspawn import subnet
+from components.hosts.nspawn.scripts import subnet
+from components.steps.scripts import scripts_of
 from tests.fuzz.texts import VALUES, WORDS, edited, files, one_paragraph, swapped
-from tools.setup import events, presence, stacks, status
-from tools.setup.errors import SetupError
+from tools.errors import SetupError
+from tools.lab import events, presence, stacks, status
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 
 def script(part: str, name: str) -> ModuleType:
     """A step's program; its folder is no package."""
-    spec = importlib.util.spec_from_file_location(
-        f"fuzz_{part}_{name}", PROJECT / f"components/scripts/{part}/{name}.py"
-    )
+    spec = importlib.util.spec_from_file_location(f"fuzz_{part}_{name}", scripts_of(part) / f"{name}.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)

@@ -13,13 +13,14 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from components import logins, registry
-from components.given import Configured
-from components.hosts.existing import parse_address, parse_known_key
-from components.labfile import load, parse
-from components.mirrors import K3S, containerd, crio, k3s, mirror_of
-from components.settings import LabSettings, Registry, SettingsError
-from components.steps import PROJECT
+from components.config import discovery
+from components.config.lab_file import load, parse
+from components.config.layers import Configured
+from components.config.settings import LabSettings, Registry, SettingsError
+from components.hosts.existing.component import parse_address, parse_known_key
+from components.places import PROJECT
+from components.site import logins
+from components.site.mirrors import K3S, containerd, crio, k3s, mirror_of
 from inputs.errors import InputError
 from inputs.tomlfile import parse_toml
 from tests.fuzz.texts import NASTY, VALUES, WORDS, edited, files, one_paragraph
@@ -54,7 +55,11 @@ repeats: 5
 LABS = [RICH, *(p.read_text(encoding="utf-8") for p in sorted((PROJECT / "stacks").glob("*.yaml")))]
 SITE = "proxy: http://proxy.example:3128\nnoProxy: [.example]\nca: site/ca.pem\nregistries: {docker.io: https://m.example/hub}\nregistriesAuth: a.json\nbackend: s3://b\n"
 KEYS = sorted(
-    {f.alias or n for d in registry.distributions() for n, f in registry.distribution(d).settings.model_fields.items()}
+    {
+        f.alias or n
+        for d in discovery.distributions()
+        for n, f in discovery.distribution(d).settings.model_fields.items()
+    }
 )
 
 
@@ -248,9 +253,9 @@ def test_an_address_of_any_text(address: str) -> None:
         assert one_paragraph(message), message
 
 
-@given(content=files([(PROJECT / "tools" / "distributions.toml").read_text(encoding="utf-8")]))
+@given(content=files([(PROJECT / "components/catalog/distributions.toml").read_text(encoding="utf-8")]))
 def test_pins_of_any_bytes(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
-    from components import pins
+    from components.catalog import pins
 
     path = tmp_path_factory.getbasetemp() / "distributions.toml"
     path.write_bytes(content)

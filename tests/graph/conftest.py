@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components import steps
+from components.steps import scripts
 from tests.graph.declared import Declare, Graph, declare
 
 DEFAULT: dict[str, Any] = {"workers": 2, "workloads": ["pods-8", "deployments-40", "pods-24"]}
@@ -16,7 +16,7 @@ DEFAULT: dict[str, Any] = {"workers": 2, "workloads": ["pods-8", "deployments-40
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty checkout: what a program publishes goes there."""
-    monkeypatch.setattr(steps, "PROJECT", tmp_path)
+    monkeypatch.setattr(scripts, "PROJECT", tmp_path)
     return tmp_path
 
 

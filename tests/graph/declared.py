@@ -17,8 +17,8 @@ from pulumi.runtime.settings import SETTINGS
 from pulumi.runtime.stack import run_pulumi_func
 from pulumi.runtime.sync_await import _sync_await
 
+from components.config.lab_file import parse
 from components.lab import Lab
-from components.labfile import parse
 
 _to_dict = importlib.import_module("google.protobuf.json_format").MessageToDict
 

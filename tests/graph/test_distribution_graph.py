@@ -10,17 +10,18 @@ from typing import Any
 
 import pytest
 
-from components import pins, registry
-from components.installation import InstalledCluster
-from components.labfile import parse
-from components.settings import SettingsError
+from components.catalog import pins
+from components.clusters.installation import InstalledCluster
+from components.config import discovery
+from components.config.lab_file import parse
+from components.config.settings import SettingsError
 from tests.graph.declared import SECRET, Declare, Graph, texts
 from tests.graph.test_lab_graph import LOCAL, REMOTE, host_of
 
 INSTALLED = [
     name
-    for name in registry.distributions()
-    if isinstance(component := registry.distribution(name).component, type) and issubclass(component, InstalledCluster)
+    for name in discovery.distributions()
+    if isinstance(component := discovery.distribution(name).component, type) and issubclass(component, InstalledCluster)
 ]
 NSPAWN = {"hosts": {"kind": "nspawn"}, "workloads": ["pods-8"]}
 # The form in which each has hosts that join.
@@ -172,7 +173,7 @@ class TestArtifacts:
     def test_a_local_file_replaces_the_download_and_is_held_to_its_content(
         self, lab: Declare, distribution: str, name: str, project: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("components.artifacts.PROJECT", project)
+        monkeypatch.setattr("components.catalog.artifacts.PROJECT", project)
         # A pinned digest would refuse the file.
         known = {name: pin.model_copy(update={"digests": {}}) for name, pin in pins._all().items()}
         monkeypatch.setattr(pins, "_all", lambda: known)

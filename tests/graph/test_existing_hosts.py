@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from components import steps
-from components.settings import SettingsError
+from components.config.settings import SettingsError
+from components.steps import scripts
 from tests.graph.declared import SECRET, Declare, Graph, texts
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILWBcIbHkD/3xHoyFAvxaHjN4bRMX6qDLXUstH+MqyoF"
@@ -79,11 +79,11 @@ class TestLivingHosts:
         self, lab: Declare, hosts: dict[str, Any], project: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         before = lab({"hosts": hosts})
-        scripts = project / "scripts"
-        shutil.copytree(steps.SCRIPTS, scripts)
-        with (scripts / "upstream" / "names.sh").open("a") as file:
+        components = project / "components"
+        shutil.copytree(scripts.COMPONENTS, components)
+        with (components / "clusters/upstream/scripts/names.sh").open("a") as file:
             file.write("# changed\n")
-        monkeypatch.setattr(steps, "SCRIPTS", scripts)
+        monkeypatch.setattr(scripts, "COMPONENTS", components)
         after = lab({"hosts": hosts})
         changed = {
             n for n in before.commands if before.commands[n].plain["triggers"] != after.commands[n].plain["triggers"]

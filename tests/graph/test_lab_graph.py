@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from components import steps, workloads
+from components.benchmarks import workload_files
+from components.steps import scripts
 from tests.graph.declared import SECRET, STACK, UNKNOWN, Declare, Graph, Resource, texts
 
 SHAPES: list[dict[str, Any]] = [
@@ -118,8 +119,8 @@ class TestReplacement:
 
     def test_a_changed_workload_runs_that_one_alone(self, lab: Declare, monkeypatch: pytest.MonkeyPatch) -> None:
         before = lab()
-        digest = workloads.digest
-        monkeypatch.setattr(workloads, "digest", lambda w: "changed" if w == "deployments-40" else digest(w))
+        digest = workload_files.digest
+        monkeypatch.setattr(workload_files, "digest", lambda w: "changed" if w == "deployments-40" else digest(w))
         after = lab()
         assert {n for n in before.commands if before.commands[n].inputs != after.commands[n].inputs} == {
             "workload-deployments-40"
@@ -129,11 +130,11 @@ class TestReplacement:
         self, lab: Declare, project: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         before = lab()
-        scripts = project / "scripts"
-        shutil.copytree(steps.SCRIPTS, scripts)
-        with (scripts / "benchmark" / "run.sh").open("a") as file:
+        components = project / "components"
+        shutil.copytree(scripts.COMPONENTS, components)
+        with (components / "benchmarks/scripts/run.sh").open("a") as file:
             file.write("# changed\n")
-        monkeypatch.setattr(steps, "SCRIPTS", scripts)
+        monkeypatch.setattr(scripts, "COMPONENTS", components)
         after = lab()
         changed = {n for n in before.commands if before.commands[n].inputs != after.commands[n].inputs}
         assert changed == {n for n in before.commands if n == "access" or n.startswith("workload-")}
@@ -161,7 +162,7 @@ class TestWhatStateHolds:
     def test_no_input_holds_a_path_of_this_machine_or_more_than_one_line(self, any_graph: Graph, project: Path) -> None:
         places = [
             str(project),
-            str(steps.SCRIPTS.parent.parent),
+            str(scripts.COMPONENTS.parent),
             str(Path.home()),
             os.environ.get("LITELAB_CACHE", "~"),
         ]
@@ -180,7 +181,7 @@ class TestWhatStateHolds:
             folder = tmp_path_factory.mktemp("checkout")
             (folder / "rootfs" / "bookworm-1111").mkdir(parents=True)
             (folder / "rootfs" / "current").symlink_to("bookworm-1111")
-            monkeypatch.setattr(steps, "PROJECT", folder)
+            monkeypatch.setattr(scripts, "PROJECT", folder)
             monkeypatch.setenv("LITELAB_CACHE", str(folder))
             seen.append({n: dict(r.inputs) for n, r in lab().resources.items()})
         assert seen[0] == seen[1]

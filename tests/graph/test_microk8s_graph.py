@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from components.labfile import parse
-from components.settings import SettingsError
+from components.config.lab_file import parse
+from components.config.settings import SettingsError
 from tests.graph.declared import Declare
 
 MICROK8S = {"distribution": "microk8s", "hosts": {"kind": "nspawn"}, "workloads": []}

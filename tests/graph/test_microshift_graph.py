@@ -10,9 +10,9 @@ import pulumi
 import pytest
 import yaml
 
-from components.clusters.microshift import SECRETS, merged
-from components.labfile import parse
-from components.settings import SettingsError
+from components.clusters.microshift.component import SECRETS, merged
+from components.config.lab_file import parse
+from components.config.settings import SettingsError
 from tests.graph.declared import SECRET, Declare, Graph, texts
 
 MICROSHIFT: dict[str, Any] = {"distribution": "microshift", "hosts": {"kind": "nspawn"}, "workloads": []}

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from components.settings import SettingsError
+from components.config.settings import SettingsError
 from tests.graph.declared import STACK, declare
 
 

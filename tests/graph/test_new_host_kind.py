@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import components.hosts
-from components import labfile, registry
-from components.labfile import parse
-from components.settings import SettingsError
-from components.steps import PROJECT
+from components.config import discovery, lab_file
+from components.config.lab_file import parse
+from components.config.settings import SettingsError
+from components.places import PROJECT
 from tests.doubles import hostkinds
 from tests.graph.declared import Declare
 
@@ -20,13 +20,13 @@ from tests.graph.declared import Declare
 def _toy_module(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the double were in ``components/hosts/``, for the length of a test."""
     monkeypatch.setattr(components.hosts, "__path__", [*components.hosts.__path__, *hostkinds.__path__])
-    labfile.model_for.cache_clear()
+    lab_file.model_for.cache_clear()
 
 
 @pytest.mark.usefixtures("_toy_module")
 class TestOneModule:
     def test_its_name_and_its_settings_are_known(self) -> None:
-        assert "toy" in registry.host_kinds()
+        assert "toy" in discovery.host_kinds()
         lab = parse({"hosts": {"kind": "toy", "colour": "blue"}}, "x")
         assert lab.hosts.model_dump()["colour"] == "blue"
         with pytest.raises(SettingsError, match=r"unknown key hosts\.color\. Did you mean colour\?"):
@@ -49,14 +49,20 @@ class TestNowhereElse:
         with pytest.raises(SettingsError, match=r"hosts\.kind: takes one of .*, and it is 'toy'"):
             parse({"hosts": {"kind": "toy"}}, "x")
 
-    @pytest.mark.parametrize("kind", registry.host_kinds())
+    @pytest.mark.parametrize("kind", discovery.host_kinds())
     def test_each_kind_has_its_page(self, kind: str) -> None:
         page = PROJECT / "docs" / f"hosts-{kind}.md"
         assert page.read_text(encoding="utf-8").startswith("# ")
 
-    @pytest.mark.parametrize("kind", registry.host_kinds())
+    @pytest.mark.parametrize("kind", discovery.host_kinds())
     def test_what_all_kinds_share_names_none_but_the_default(self, kind: str) -> None:
-        shared = [p for p in (PROJECT / "components").glob("*.py") if p.name != "settings.py"]
+        kinds = [PROJECT / "components/hosts" / name for name in discovery.host_kinds()]
+        shared = [
+            p
+            for p in (PROJECT / "components").rglob("*.py")
+            if p.name != "settings.py" and not set(kinds) & set(p.parents)
+        ]
+        assert len(shared) > 20
         shared += list((PROJECT / "benchmarks").rglob("*.py"))
         told = [p.name for p in shared if re.search(rf"[\"']{kind}[\"']", Path(p).read_text(encoding="utf-8"))]
         assert told == []

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from components.settings import SettingsError
+from components.config.settings import SettingsError
 from tests.graph.declared import Declare, Graph, texts
 
 SITE = {"registries": {"docker.io": "https://mirror.example:5000"}}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from components import pins
-from components.labfile import parse
-from components.settings import DEFAULT_MINOR, SettingsError
+from components.catalog import pins
+from components.config.lab_file import parse
+from components.config.settings import DEFAULT_MINOR, SettingsError
 from tests.graph.declared import Declare, Graph
 
 MINORS = list(pins.versions("upstream"))

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from components.steps import SCRIPTS
+from components.steps.scripts import scripts_of
 from tests.lab.lab import environment
 
-NSPAWN = SCRIPTS / "nspawn"
+NSPAWN = scripts_of("nspawn")
 STEPS = (("keys.sh", ""), ("network.sh", ""), ("host.sh", "host-1"))
 
 
@@ -85,5 +85,5 @@ def published(run: Path, *folders: str) -> Path:
     """A copy of these folders of scripts in a run folder, as a lab has it; the last one names it."""
     copy = run / f"{folders[-1]}-0"
     for folder in folders:
-        shutil.copytree(SCRIPTS / folder, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(scripts_of(folder), copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     return copy

@@ -17,7 +17,7 @@ from typing import Any
 import kubernetes
 import yaml
 
-from benchmarks.result import Result, load_result
+from benchmarks.model.result import Result, load_result
 from tests.lab.lab import PROJECT, LabStack, wait_for
 
 

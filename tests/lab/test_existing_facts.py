@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from components import registry
-from components.hosts.existing import use_of
-from components.steps import SCRIPTS
+from components.config import discovery
+from components.hosts.existing.component import use_of
+from components.steps.scripts import scripts_of
 from tests.lab.bare import Bare, published
 from tests.lab.lab import wait_for
 
@@ -359,7 +359,7 @@ def asking(host: Bare, tmp_path: Path) -> Asking:
 
 
 def inventory(host: Bare) -> set[str]:
-    return set(host.by_root((SCRIPTS / "existing" / "inventory.sh").read_text() + "\ninventory\n").splitlines())
+    return set(host.by_root((scripts_of("existing") / "inventory.sh").read_text() + "\ninventory\n").splitlines())
 
 
 def changed(host: Bare, case: Case) -> None:
@@ -419,4 +419,4 @@ def test_a_host_that_will_do_is_taken_and_told_as_it_is(asking: Asking, host: Ba
 
 
 def test_every_distribution_is_asked_for() -> None:
-    assert {case.distribution for case in (*REFUSED.values(), *TAKEN.values())} <= set(registry.distributions())
+    assert {case.distribution for case in (*REFUSED.values(), *TAKEN.values())} <= set(discovery.distributions())

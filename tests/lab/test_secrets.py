@@ -139,7 +139,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
 def start(lab: LabStack) -> subprocess.Popen[str]:
     """``make lab``, after set-up."""
     return subprocess.Popen(
-        [sys.executable, "-m", "tools.setup", "lab", lab.name],
+        [sys.executable, "-m", "tools.lab", "lab", lab.name],
         cwd=PROJECT, env=lab.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         process_group=0,
     )  # fmt: skip
@@ -148,7 +148,7 @@ def start(lab: LabStack) -> subprocess.Popen[str]:
 def pack(told: Told, stage: str) -> None:
     """``make logs``, unpacked where it will be searched."""
     done = subprocess.run(
-        [sys.executable, "-m", "tools.setup", "logs", told.lab.name],
+        [sys.executable, "-m", "tools.lab", "logs", told.lab.name],
         cwd=PROJECT, env={**told.lab.env, "https_proxy": PROXY}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from components.steps import SCRIPTS
+from components.steps.scripts import scripts_of
 from tests.lab.lab import PROJECT, environment
 from tests.libvirt.keys import make_key
 
@@ -39,8 +39,8 @@ class Server:
         (self.run / "ssh").mkdir(parents=True)
         _, client = make_key(self.run / "id_ed25519")
         (folder / "authorized_keys").write_text(f"{client}\n")
-        shutil.copytree(SCRIPTS / "ssh", self.scripts)
-        shutil.copytree(SCRIPTS / "shared", self.scripts, dirs_exist_ok=True)
+        shutil.copytree(scripts_of("ssh"), self.scripts)
+        shutil.copytree(scripts_of("clusters"), self.scripts, dirs_exist_ok=True)
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             self.port: int = found.getsockname()[1]

@@ -24,7 +24,7 @@ from tests.lab import distributions as common
 from tests.lab.lab import LabStack
 from tests.lab.pulling import certificate, run_pod, start_doubles, start_pod, write_image
 from tests.lab.test_site import KINDS, Kind, files, marks
-from tools.setup import bundle
+from tools.lab import bundle
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 

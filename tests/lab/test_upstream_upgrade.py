@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from components import pins
-from components.settings import DEFAULT_MINOR
+from components.catalog import pins
+from components.config.settings import DEFAULT_MINOR
 from tests.lab.distributions import container_of, start_pod, steps_of, up
 from tests.lab.lab import PROJECT, LabStack
 

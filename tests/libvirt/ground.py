@@ -14,9 +14,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from tools.errors import SetupError
+from tools.places import TOOLS
 from tools.setup import debian, packages
-from tools.setup.errors import SetupError
-from tools.setup.places import TOOLS
 
 MEMORY_MIB = 2 * (1024 + 400) + 512
 """Two emulated guests, and room for Pulumi and the tests."""

@@ -142,7 +142,7 @@ class TestOrphans:
 
     def orphans(self, daemon: Daemon, *options: str) -> tuple[int, str]:
         done = subprocess.run(
-            [PROJECT / "components/scripts/libvirt/orphans.sh", *options], capture_output=True, text=True, timeout=STEP_S,
+            [PROJECT / "components/hosts/libvirt/scripts/orphans.sh", *options], capture_output=True, text=True, timeout=STEP_S,
             env={**os.environ, "LIBVIRT_DEFAULT_URI": daemon.uri}, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         return done.returncode, done.stdout + done.stderr

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from pulumi import resource_hooks
 
-from components import steps
+from components import places
+from components.steps import scripts
 from tests.graph import declared
 from tests.graph.declared import SECRET, Graph, texts
 
@@ -27,7 +28,7 @@ def booted() -> dict[str, str]:
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, booted: dict[str, str]) -> Any:
     """Declares a libvirt lab of the given host settings."""
-    monkeypatch.setattr("components.steps.PROJECT", tmp_path)
+    monkeypatch.setattr("components.steps.scripts.PROJECT", tmp_path)
     plain = declared._Steps._stdout
 
     def stdout(self: Any, args: Any) -> str:
@@ -165,16 +166,16 @@ def test_a_moved_image_changes_nothing_in_the_steps(lab: Any, booted: dict[str, 
     assert trigger(before, "disk-host-1") == trigger(lab(), "disk-host-1")
 
 
-@pytest.mark.parametrize(("folder", "is_made_anew"), [("shared", False), ("download", True)])
+@pytest.mark.parametrize(("folder", "is_made_anew"), [("clusters", False), ("catalog", True)])
 def test_a_script_that_only_distributions_share_makes_no_guest_anew(
     lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, is_made_anew: bool
 ) -> None:
     before = lab()
-    scripts = tmp_path / "changed"
-    shutil.copytree(steps.SCRIPTS, scripts)
-    with next((scripts / folder).glob("*.py")).open("a") as file:
+    components = tmp_path / "changed"
+    shutil.copytree(scripts.COMPONENTS, components)
+    with next((components / folder / "scripts").glob("*.py")).open("a") as file:
         file.write("# changed\n")
-    monkeypatch.setattr(steps, "SCRIPTS", scripts)
+    monkeypatch.setattr(scripts, "COMPONENTS", components)
     assert ({"keys", "image", "place", "host-1"} <= changed(before, lab())) == is_made_anew
     assert ({"keys", "image", "place", "host-1"} & changed(before, lab()) != set()) == is_made_anew
 
@@ -258,14 +259,14 @@ class TestReachedThroughAnotherMachine:
         told = json.loads(graph.commands["access"].plain["stdin"])["hosts"]
         assert "reachedThrough" not in told["facts"]
         assert [(h["address"], h["port"]) for h in told["hosts"]] == [(f"10.87.3.{10 + n}", 22) for n in (1, 2, 3)]
-        assert not (steps.PROJECT / steps.run_folder(declared.STACK)).joinpath("forwards").exists()
-        assert not list((steps.PROJECT / steps.run_folder(declared.STACK)).glob("libvirt-*/forward.py"))
+        assert not (places.PROJECT / places.run_folder(declared.STACK)).joinpath("forwards").exists()
+        assert not list((places.PROJECT / places.run_folder(declared.STACK)).glob("libvirt-*/forward.py"))
 
     @pytest.mark.parametrize(("preview", "opened"), [(False, ["x-lab"]), (True, [])])
     def test_ways_are_opened_again_when_something_is_done_and_in_no_preview(
         self, lab: Any, monkeypatch: pytest.MonkeyPatch, preview: bool, opened: list[str]
     ) -> None:
         asked: list[str] = []
-        monkeypatch.setattr("components.reach.reopen", asked.append)
+        monkeypatch.setattr("components.forwarding.component.reopen", asked.append)
         lab(uri=REMOTE, preview=preview)
         assert asked == opened

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from components.checks import kvm
 from tests.libvirt.daemon import Daemon
 from tests.libvirt.guests import NOTHING, STEP_S, UP_S, Guests, left_in
-from tools.setup import kvm
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.timeout(UP_S + STEP_S)]
 

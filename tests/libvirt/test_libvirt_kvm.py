@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.setup import kvm
+from components.checks import kvm
 
 pytestmark = pytest.mark.libvirt
 

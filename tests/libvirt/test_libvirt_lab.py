@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from components.checks import kvm
 from tests.lab.lab import PROJECT, LabStack
 from tests.libvirt.daemon import Daemon
 from tests.libvirt.guests import NOTHING, left_in
 from tests.libvirt.labs import LAB_S, ROUTINE_S, inside, standing
-from tools.setup import kvm
 
 NODES = ("host-1", "host-2", "host-3")
 WORKERS = NODES[1:]

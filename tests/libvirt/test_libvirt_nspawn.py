@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from components.steps import SCRIPTS
+from components.checks import kvm
+from components.steps.scripts import scripts_of
 from tests.libvirt.daemon import Daemon
 from tests.libvirt.guests import STEP_S, UP_S, Guests
-from tools.setup import kvm, places
+from tools import places
 
 HOST_S = 900
 """A host's boot, emulated."""
@@ -29,7 +30,7 @@ class Machine:
         self.guests = guests
         root = places.cache() / "rootfs" / "current"
         self.put(f"tar -C {root}/. -c .", "/lab/cache/rootfs/current")
-        self.put(f"tar -C {SCRIPTS}/nspawn -c .", f"{RUN}/nspawn-x")
+        self.put(f"tar -C {scripts_of('nspawn')} -c .", f"{RUN}/nspawn-x")
         # Of the guest's own release, for its image is made from the same mirrors; without what else its package wants.
         subprocess.run(["apt-get", "download", "-qq", "systemd-container"], cwd=folder, check=True, timeout=STEP_S)
         (package,) = folder.glob("systemd-container_*.deb")

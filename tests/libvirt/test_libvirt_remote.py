@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from components.checks import kvm
 from tests.libvirt.guests import NOTHING, STEP_S, UP_S, Guests, left_in
 from tests.libvirt.keys import make_key
 from tests.libvirt.remote import MACHINE, Remote
-from tools.setup import kvm
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.slow, pytest.mark.timeout(UP_S + STEP_S)]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from components.checks import kvm
 from tests.lab.lab import LabStack
 from tests.libvirt.guests import NOTHING, left_in
 from tests.libvirt.labs import LAB_S, ROUTINE_S, inside, standing
 from tests.libvirt.remote import MACHINE, Remote
-from tools.setup import kvm
-from tools.setup.places import cache
+from tools.places import cache
 
 KUBECTL = cache() / "artifacts/upstream/bin/kubernetes"
 

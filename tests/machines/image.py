@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.setup import debian, places
+from tools import places
+from tools.progress import Progress
+from tools.setup import debian
 from tools.setup.cache import key_of, keyed
-from tools.setup.progress import Progress
 
 USER = "alex"
 CHECKOUT = f"/home/{USER}/litelab"

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from components.checks import kvm
 from tests.machines.image import CHECKOUT, PATIENCE, USER, Disks
-from tools.setup import kvm
 
 MEMORY_MIB = 7680
 PROCESSORS = 2

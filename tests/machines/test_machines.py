@@ -13,8 +13,8 @@ import pytest
 from tests.machines.image import CHECKOUT, RELEASES, USER, disks
 from tests.machines.machine import Machine, is_fast
 from tests.machines.steps import LOOK
-from tools.setup import places
-from tools.setup.progress import Progress
+from tools import places
+from tools.progress import Progress
 
 LIMIT_S = 90 * 60
 LAB_S = 60 * 60

@@ -22,7 +22,7 @@ from tests.perf.rounds import (
     stack_of_its_own,
 )
 from tests.perf.shape import noop_program, write_shape
-from tools.setup import places
+from tools import places
 
 STACK = "perf-cluster"
 UP_LIMIT, UNCHANGED_LIMIT, DESTROY_LIMIT = 1.1, 3.0, 1.25

@@ -250,7 +250,7 @@ certificates() { # certificates N
   local role=worker
   [ "$1" -ne 1 ] || role=controller
   printf '{"ca": %s, "name": "host-%d", "address": "%s.%d", "role": "%s", "cluster": "%s", "server": "https://%s.11:6443", "serviceAddress": "10.96.0.1"}' \
-    "$(cat "$DIR/ca.json")" "$1" "$PREFIX" $((10 + $1)) "$role" "$CLUSTER" "$PREFIX" | "$SCRIPTS/upstream/pki.py" create host |
+    "$(cat "$DIR/ca.json")" "$1" "$PREFIX" $((10 + $1)) "$role" "$CLUSTER" "$PREFIX" | "$COMPONENTS/clusters/upstream/scripts/pki.py" create host |
     sed -E 's/^\{"files": "([^"]*)".*/\1/' >"$DIR/files-$1.new"
   mv "$DIR/files-$1.new" "$DIR/files-$1"
 }
@@ -269,7 +269,7 @@ host() { # host N: one host from nothing to a node that is Ready
   local address=$PREFIX.$((10 + $1)) taint=false
   machine "$1"
   tar --owner=0 --group=0 --transform 's,^\(addons.yaml\|cni-conf.sh\)$,scripts/\1,' -cf - -C "$ARTIFACTS" bin cni images \
-    -C "$SCRIPTS/upstream" addons.yaml cni-conf.sh | run "$1" "mkdir -p \$BASE; tar -xf - -C \$BASE; prepare" prepare
+    -C "$COMPONENTS/clusters/upstream/scripts" addons.yaml cni-conf.sh | run "$1" "mkdir -p \$BASE; tar -xf - -C \$BASE; prepare" prepare
   there "$DIR/files-$1"
   if [ "$1" -eq 1 ]; then
     taint=true
@@ -283,7 +283,7 @@ host() { # host N: one host from nothing to a node that is Ready
 cluster_up() {
   local ca issued
   mkdir -p "$DIR"
-  "$SCRIPTS/upstream/pki.py" create ca >"$DIR/ca.json" &
+  "$COMPONENTS/clusters/upstream/scripts/pki.py" create ca >"$DIR/ca.json" &
   ca=$!
   begin
   wait "$ca"

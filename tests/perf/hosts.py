@@ -25,7 +25,7 @@ from tests.perf.rounds import (
     stack_of_its_own,
 )
 from tests.perf.shape import noop_program, write_shape
-from tools.setup import places
+from tools import places
 
 STACK = "perf-hosts"
 LIMIT = 1.15

@@ -5,7 +5,7 @@
 # cluster.sh sources this file.
 set -euo pipefail
 DIR=${2:?usage: hosts.sh up|down FOLDER}
-SCRIPTS=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../components/scripts" && pwd -P)
+COMPONENTS=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../components" && pwd -P)
 IMAGE=$(readlink -f "${LITELAB_CACHE:?}/rootfs/current")
 CPUS=2 MEMORY_MIB=2048
 LAB_ID=$(basename "$DIR")-$(printf %s "$DIR" | sha256sum | cut -c1-6)
@@ -122,7 +122,7 @@ files() { # files N: what makes a machine itself
   printf '[Journal]\nStorage=volatile\nRuntimeMaxUse=64M\n' >"$u/etc/systemd/journald.conf.d/litelab.conf"
   printf '%s\n' '[Unit]' 'DefaultDependencies=no' 'Before=sysinit.target' '[Service]' 'Type=oneshot' 'RemainAfterExit=yes' \
     'ExecStart=/usr/local/sbin/litelab-boot' >"$u/etc/systemd/system/litelab-boot.service"
-  install -m 755 "$SCRIPTS/nspawn/boot.sh" "$u/usr/local/sbin/litelab-boot"
+  install -m 755 "$COMPONENTS/hosts/nspawn/scripts/boot.sh" "$u/usr/local/sbin/litelab-boot"
   ln -s ../litelab-boot.service "$u/etc/systemd/system/sysinit.target.wants/"
   for n in systemd-networkd.service systemd-resolved.service systemd-timesyncd.service apt-daily.timer apt-daily-upgrade.timer \
     dpkg-db-backup.timer e2scrub_all.timer fstrim.timer systemd-networkd-wait-online.service console-getty.service getty.target; do

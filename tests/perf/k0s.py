@@ -39,7 +39,7 @@ from tests.perf.rounds import (
     timed,
 )
 from tests.perf.shape import noop_program, write_shape
-from tools.setup import places
+from tools import places
 
 HOSTS_STACK, STACK = "perf-k0s-hosts", "perf-k0s"
 NAMES = ("host-1", "host-2", "host-3")

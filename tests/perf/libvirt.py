@@ -19,10 +19,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from components.hosts.libvirt import LibvirtSettings
+from components.checks import kvm
 from components.hosts.libvirt.seed import mac, seed
+from components.hosts.libvirt.settings import LibvirtSettings
 from tests.perf.rounds import FOLDER, Figures, interleave, pulumi, run, stack_of_its_own, timed
-from tools.setup import kvm, places
+from tools import places
 
 STACK = "perf-libvirt"
 URI = os.environ.get("LITELAB_TEST_URI", "qemu:///system")

@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tools.setup import places, stacks
+from tools import places
+from tools.lab import stacks
 
 PERF = Path(__file__).resolve().parent
 FOLDER = places.OWN / "perf"

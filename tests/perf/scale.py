@@ -19,7 +19,7 @@ from typing import Any
 
 from tests.perf import shape
 from tests.perf.rounds import NOOP_STACK, Figures, environment, interleave, pulumi, run, stack_of_its_own, timed
-from tools.setup import places
+from tools import places
 
 WORKERS = (3, 10, 100)
 KINDS = ("existing", "nspawn")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.perf.rounds import FOLDER, PERF
-from tools.setup import stacks
+from tools.lab import stacks
 
 SECRET = "4dabf18193072939515e22adb298388d"
 """Pulumi's mark of a secret in a state."""

@@ -46,5 +46,5 @@ def test_it_has_the_same_bytes_whatever_git_is_set_to(tracked: Path, tmp_path: P
     for name in git("ls-files", "-z", folder=tracked).strip("\0").split("\0"):
         assert (tmp_path / "clone" / name).read_bytes() == (tracked / name).read_bytes(), name
     assert git(*options, "status", "--porcelain", folder=tmp_path / "clone") == ""
-    script = tmp_path / "clone/components/scripts/ssh/records.sh"
+    script = tmp_path / "clone/components/ssh/scripts/records.sh"
     assert "usage" in subprocess.run([script], capture_output=True, text=True, timeout=20).stderr

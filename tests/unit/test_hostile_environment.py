@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from tests.doubles.apiserver import ApiServer, serving
-from tools import environment
-from tools.setup import places, stacks
+from tools import environment, places
+from tools.lab import stacks
 
 PROJECT = places.PROJECT
 _TOOLS = [f"{sys.base_prefix}/bin", *([str(Path(go).parent)] if (go := shutil.which("go")) else []), "/usr/bin", "/bin"]
@@ -127,7 +127,7 @@ def test_a_program_gets_nothing_of_it(hostile: Hostile, group: str) -> None:
 def test_make_takes_every_setting_from_its_command_line_alone() -> None:
     text = (PROJECT / "Makefile").read_text()
     listed = set(text.partition("override TAKEN := ")[2].partition("\n")[0].split())
-    own = {"SETUP", "RUN", "TAKEN", "BY_LAB", "GOALS", "KNOWN", "STRANGE", "TARGETS", "MAKECMDGOALS"}
+    own = {"SETUP", "LABS", "RUN", "TAKEN", "BY_LAB", "GOALS", "KNOWN", "STRANGE", "TARGETS", "MAKECMDGOALS"}
     used = set(re.findall(r"\$\((?:if |or |value |origin )?([A-Z][A-Z_]*)\b", text))
     assert used == listed | own
     assert {name for name in own if f"override {name} :=" in text} == own - {"MAKECMDGOALS"}
@@ -185,9 +185,10 @@ def test_doctor_finds_the_same(hostile: Hostile) -> None:
 
 SET_UP = """
 import json, sys, tomllib
-from tools.setup import gobuild, places, venv
+from tools import places
+from tools.setup import gobuild, venv
 from tools.setup.cache import sha256_of
-from tools.setup.progress import Progress
+from tools.progress import Progress
 cache, pins = places.cache(), tomllib.loads((places.TOOLS / "pins.toml").read_text())["go"]
 progress = Progress(cache)
 folder = venv.ensure(cache, ("runtime",), progress) if "packages" in sys.argv else cache

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.workload import Workload
-from components.settings import LabSettings
+from benchmarks.model.workload import Workload
+from components.config.settings import LabSettings
 from inputs.limits import MOST_REPEATS, WORKLOAD, workload_label
 
-SCRIPT = Path(__file__).resolve().parents[2] / "components" / "scripts" / "benchmark" / "run.sh"
+SCRIPT = Path(__file__).resolve().parents[2] / "components" / "benchmarks" / "scripts" / "run.sh"
 
 
 @pytest.mark.parametrize("model", [LabSettings, Workload])

@@ -30,7 +30,7 @@ def fixed_parts(quote: str) -> list[str]:
 
 
 QUOTES = re.findall(r"^### `(.+)`$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-SOURCES = read("components", "inputs", "tools/setup", "benchmarks")
+SOURCES = read("components", "inputs", "tools", "benchmarks")
 TESTS = read("tests")
 
 

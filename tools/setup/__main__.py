@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import errno
 import os
-import re
-import signal
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tools import environment
-from tools.setup import (
-    artifacts,
-    console,
-    debian,
-    doctor,
-    gobuild,
-    lab,
-    needs,
-    packages,
-    places,
-    site,
-    stacks,
-    vendor,
-    venv,
-)
+from tools import places, program
+from tools.errors import SetupError
+from tools.lab import stacks
+from tools.progress import Progress
+from tools.setup import artifacts, debian, doctor, gobuild, needs, packages, site, vendor, venv
 from tools.setup import pins as versions
 from tools.setup.cache import claim, is_ours, only_one, remove
-from tools.setup.errors import SetupError
-from tools.setup.progress import Progress
 
 
 def set_up(cache: Path, groups: tuple[str, ...], stack: str, progress: Progress) -> None:
@@ -132,22 +114,6 @@ def clean_cache(cache: Path) -> int:
     return 0
 
 
-def require_places(cache: Path) -> None:
-    """Refuse places that programs can't work in, before anything is made there.
-
-    Raises:
-        SetupError: each with its fix.
-    """
-    if found := doctor.place_problems(cache):
-        msg = f"Nothing was made: {'; '.join(found)}."
-        raise SetupError(msg)
-
-
-def _terminate(progress: Progress) -> None:
-    progress.stop()
-    raise KeyboardInterrupt
-
-
 def main(arguments: list[str]) -> int:
     """Run one verb."""
     parser = argparse.ArgumentParser(prog="python3 -m tools.setup")
@@ -157,21 +123,6 @@ def main(arguments: list[str]) -> int:
     setup.add_argument("--group", action="append", default=[], choices=venv.GROUPS)
     setup.add_argument("--stack", default="", help="what this stack's lab needs more than the default one")
     verbs.add_parser("image")
-    for verb in ("lab", "destroy", "status", "logs", "kubeconfig"):
-        verbs.add_parser(verb).add_argument("stack")
-    up = verbs.add_parser("up", help="whether a lab is up, and has this host")
-    up.add_argument("stack")
-    up.add_argument("host", nargs="?", default="")
-    bench = verbs.add_parser("bench")
-    bench.add_argument("stack")
-    bench.add_argument("workload")
-    bench.add_argument("--repeats", default="3")
-    verbs.add_parser(
-        "passphrase", help="give a stack that was made with another passphrase this checkout's"
-    ).add_argument("stack")
-    new = verbs.add_parser("stack")
-    new.add_argument("name")
-    new.add_argument("lab")
     verbs.add_parser("clean-cache")
     verbs.add_parser("hand-over", help="what sudo's root made in the checkout, to who called it")
     given = parser.parse_args(arguments)
@@ -184,30 +135,13 @@ def main(arguments: list[str]) -> int:
         case "hand-over":
             places.hand_over()
             return 0
-        case "passphrase":
-            stacks.change_passphrase(cache, given.stack)
-            return 0
-        case "kubeconfig":
-            return lab.kubeconfig(given.stack)
-        case "up":
-            return lab.require_up(given.stack, given.host)
-        case "status":
-            return lab.status(cache, given.stack)
-        case "logs":
-            return lab.logs(cache, given.stack)
-    if given.verb in {"setup", "lab", "image", "stack"}:
-        require_places(cache)
-    claim(cache)
-    progress = Progress(cache)
-    # What ends this process ends what it has started too: Ctrl-C, 'kill', a CI that gives up, a terminal that closes (but nohup).
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, lambda *_: _terminate(progress))
+    doctor.require_places(cache)
+    progress = program.begin(cache)
     match given.verb:
         case "setup":
             if given.stack:
                 # A name that is not there need not wait for a build.
-                lab.known(given.stack)
+                stacks.require_known(given.stack)
             os.environ.update(site.trust(cache, os.environ))
             try:
                 set_up(cache, ("runtime", *given.group), given.stack, progress)
@@ -215,65 +149,10 @@ def main(arguments: list[str]) -> int:
                 # After a failure too; but a set-up that made nothing does not walk a quarter of a million files for it.
                 inside = cache.is_relative_to(places.PROJECT) and (progress.took or progress.failed.is_set())
                 places.hand_over(*([cache] if inside else []))
-        case "lab":
-            return lab.up(cache, given.stack, progress)
-        case "destroy":
-            return lab.destroy(cache, given.stack, progress)
         case "image":
             needs.guest_image(cache, versions.load(), progress)
-        case "bench":
-            return lab.bench(cache, given.stack, given.workload, given.repeats)
-        case "stack":
-            stacks.create_from(cache, given.name, given.lab, progress)
     return 0
 
 
-RECORDED = ("lab", "destroy", "bench")
-"""Verbs of which ``make logs`` has what they printed."""
-
-
-def _recorded(arguments: list[str]) -> contextlib.AbstractContextManager[None]:
-    match arguments:
-        case [verb, stack, *_] if verb in RECORDED and re.fullmatch(stacks.STACK_NAME, stack) and places.OWN.is_dir():
-            return console.recorded(places.OWN / "logs" / f"{stack}.{verb}.log")
-    return contextlib.nullcontext()
-
-
-def _run() -> int:
-    try:
-        with _recorded(sys.argv[1:]):
-            return _told()
-    except OSError as error:
-        print(f"error: {error.strerror or error} ({places.OWN / 'logs'})", file=sys.stderr)
-        return 1
-
-
-def _told() -> int:
-    try:
-        environment.enter()
-        return main(sys.argv[1:])
-    except SetupError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        # A full disk, a folder of another user: the person's to fix, so no traceback.
-        where = f" ({error.filename})" if error.filename else ""
-        cure = (
-            "Free some disk ('df -h')"
-            if error.errno == errno.ENOSPC
-            else "If root made it, use sudo, or give it to yourself with chown"
-        )
-        print(f"error: {error.strerror or error}{where}. {cure}; then run the same command again.", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nStopped. What is finished stays finished; the same command goes on from here.", file=sys.stderr)
-        return 130
-
-
 if __name__ == "__main__":
-    code = _run()
-    sys.stdout.flush()
-    if threading.active_count() > 1:
-        # A lane may still wait for a program that Ctrl-C has ended already.
-        os._exit(code)
-    sys.exit(code)
+    program.run(main)

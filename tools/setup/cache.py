@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from tools.setup.errors import SetupError
+from tools.errors import SetupError
 
 KEY_LENGTH = 12
 WORTH_A_LOOK_BYTES = 64 * 1024

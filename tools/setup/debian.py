@@ -10,10 +10,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from tools.errors import SetupError
+from tools.progress import Progress
 from tools.setup import site
 from tools.setup.cache import key_of, keyed, link
-from tools.setup.errors import SetupError
-from tools.setup.progress import Progress
 
 SOURCES = Path("/etc/apt")
 

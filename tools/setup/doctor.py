@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components import machine, paths
-from components.scripts.nspawn import subnet
-from tools import environment
-from tools.setup import debian, gobuild, kvm, packages, pip, places
+from components.checks import kvm, machine, paths
+from components.hosts.nspawn.scripts import subnet
+from tools import environment, places
+from tools.errors import SetupError
+from tools.setup import debian, gobuild, packages, pip
 from tools.setup import pins as pinned
-from tools.setup.errors import SetupError
 
 NEED_DISK_GIB = 14
 """A cache from nothing takes 10 (Go's build cache most of it), a lab 4."""
@@ -200,6 +200,17 @@ def place_problems(cache: Path) -> list[str]:
         there = next(p for p in (folder, *folder.parents) if p.exists())
         found += paths.mount_problems(folder, what, os.statvfs(there).f_flag, makes_devices=what == "the cache")
     return found
+
+
+def require_places(cache: Path) -> None:
+    """Refuse places that programs can't work in, before anything is made there.
+
+    Raises:
+        SetupError: each with its fix.
+    """
+    if found := place_problems(cache):
+        msg = f"Nothing was made: {'; '.join(found)}."
+        raise SetupError(msg)
 
 
 def _places() -> Finding:

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from tools import environment as environments
+from tools.errors import SetupError
+from tools.places import TOOLS
+from tools.progress import Progress
 from tools.setup import pip, vendor
 from tools.setup.cache import key_of, keyed, same_file
-from tools.setup.errors import SetupError
-from tools.setup.places import TOOLS
-from tools.setup.progress import Progress
 
 
 def version_of(go: str) -> tuple[int, ...]:

@@ -12,10 +12,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from tools.errors import SetupError
+from tools.progress import Progress
 from tools.setup import debian
 from tools.setup.cache import key_of, keyed, link, remove, sha256_of
-from tools.setup.errors import SetupError
-from tools.setup.progress import Progress
 
 KERNEL = "linux-image-cloud-amd64"
 # What virtio machines need to find their root; a general ramdisk would be six times as large.

@@ -7,11 +7,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tools.setup import artifacts, gobuild, guestimage, packages, stacks, vendor, venv
+from tools.errors import SetupError
+from tools.lab import stacks
+from tools.places import PROJECT
+from tools.progress import Progress
+from tools.setup import artifacts, gobuild, guestimage, packages, vendor, venv
 from tools.setup import pins as versions
-from tools.setup.errors import SetupError
-from tools.setup.places import PROJECT
-from tools.setup.progress import Progress
 
 
 def make(
@@ -83,7 +84,7 @@ def guest_image(cache: Path, pins: dict[str, Any], progress: Progress) -> None:
 
 
 def _lab(cache: Path, stack: str) -> dict[str, Any]:
-    command = [str(cache / "venv" / "bin" / "python3"), "-m", "components.needs", stack]
+    command = [str(cache / "venv" / "bin" / "python3"), "-m", "components.checks.needs", stack]
     asked = subprocess.run(
         command, cwd=PROJECT, env=stacks.environment(cache), capture_output=True, text=True, check=False
     )

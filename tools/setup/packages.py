@@ -8,8 +8,8 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-from tools.setup.errors import SetupError
-from tools.setup.progress import Progress
+from tools.errors import SetupError
+from tools.progress import Progress
 
 
 def missing(wanted: Mapping[str, str]) -> list[str]:

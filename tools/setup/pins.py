@@ -8,10 +8,11 @@ from typing import Any
 from inputs.errors import InputError
 from inputs.places import Place, dotted
 from inputs.tomlfile import TomlDocument, read_toml
-from tools.setup.errors import SetupError
-from tools.setup.places import TOOLS
+from tools.errors import SetupError
+from tools.places import TOOLS
 
 FILE = TOOLS / "pins.toml"
+DISTRIBUTIONS = TOOLS.parent / "components" / "catalog" / "distributions.toml"
 _TABLES: tuple[Place, ...] = (
     ("go", "programs"),
     ("go", "script"),
@@ -33,7 +34,7 @@ _OF_PROGRAMS = ("folder", "package")
 def load() -> dict[str, Any]:
     """``pins.toml``; its Kubernetes is of the default minor."""
     pins = read()
-    pins["go"]["programs"]["kubernetes"] = kubernetes(pins, pins["go"]["programs"]["kubernetes"]["minor"])
+    pins["go"]["programs"]["kubernetes"] = kubernetes(pins, default_minor())
     return pins
 
 
@@ -45,17 +46,29 @@ def kubernetes(pins: dict[str, Any], minor: str) -> dict[str, Any]:
     """
     version = "k8s.io/component-base/version"
     major, _, number = minor.partition(".")
-    try:
-        document = _document(TOOLS / "distributions.toml")
-        _require(document, ("upstream", "minors", minor), str, "text in quotes")
-    except InputError as error:
-        raise SetupError(str(error)) from None
     return {
         **pins["go"]["programs"]["kubernetes"],
-        "version": document.content["upstream"]["minors"][minor],
+        "version": _of_upstream("minors", minor),
         "modfile": f"{minor}.mod",
         "flags": f"-X {version}.gitMajor={major} -X {version}.gitMinor={number}",
     }
+
+
+def default_minor() -> str:
+    """The minor of labs that name none.
+
+    Raises:
+        SetupError: ``distributions.toml`` does not say; with line and key.
+    """
+    return _of_upstream("default")
+
+
+def _of_upstream(*place: str) -> str:
+    try:
+        document = read_toml(DISTRIBUTIONS, "components/catalog/distributions.toml")
+        return str(_require(document, ("upstream", *place), str, "text in quotes"))
+    except InputError as error:
+        raise SetupError(str(error)) from None
 
 
 def read(path: Path = FILE) -> dict[str, Any]:
@@ -71,7 +84,7 @@ def read(path: Path = FILE) -> dict[str, Any]:
         programs: Place = ("go", "programs")
         for name in document.content["go"]["programs"]:
             # Kubernetes has its version from distributions.toml.
-            for key in (*_OF_PROGRAMS, "minor" if name == "kubernetes" else "version"):
+            for key in (*_OF_PROGRAMS, *(() if name == "kubernetes" else ("version",))):
                 _require(document, (*programs, name, key), str, "text in quotes")
         for place in _TEXTS:
             _require(document, place, str, "text in quotes")
@@ -84,7 +97,7 @@ def _document(path: Path) -> TomlDocument:
     return read_toml(path, f"{path.parent.name}/{path.name}")
 
 
-def _require(document: TomlDocument, place: Place, kind: type, what: str) -> None:
+def _require(document: TomlDocument, place: Place, kind: type, what: str) -> Any:
     inside: Any = document.content
     for part in place:
         inside = inside.get(part) if isinstance(inside, dict) else None
@@ -92,3 +105,4 @@ def _require(document: TomlDocument, place: Place, kind: type, what: str) -> Non
         has = "is missing" if inside is None else f"is {inside!r}"
         msg = f"{document.at(place)}: {dotted(place)}: {has}, and must be {what}. Put back what 'git diff {document.shown}' shows."
         raise InputError(msg)
+    return inside

@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 
 from tools import environment as environments
-from tools.setup.errors import SetupError
+from tools.errors import SetupError
 
 KEPT = (
     *("index-url", "extra-index-url", "find-links", "trusted-host", "cert", "client-cert", "proxy"),

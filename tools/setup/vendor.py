@@ -8,9 +8,9 @@ import urllib.parse
 from pathlib import Path
 
 from tools import environment as environments
+from tools.errors import SetupError
+from tools.progress import Progress
 from tools.setup.cache import remove
-from tools.setup.errors import SetupError
-from tools.setup.progress import Progress
 
 PREFIX = "pulumi-resource-"
 SITE = ("get.pulumi.com", 443)

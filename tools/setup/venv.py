@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 from tools import environment
+from tools.places import TOOLS
+from tools.progress import Progress
 from tools.setup import pip
 from tools.setup.cache import key_of, link, remove
-from tools.setup.places import TOOLS
-from tools.setup.progress import Progress
 
 # libvirt and clouds are apart: Pulumi looks for the plugin of every SDK that is installed, at each start.
 GROUPS = ("runtime", "tests", "report", "clouds", "libvirt")

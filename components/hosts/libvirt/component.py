@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 from pulumi_command import local
 
-from components import reach
-from components.contract import Host, Ssh
-from components.digests import short_digest
+from components.config.settings import SettingsError
+from components.forwarding import component as forwarding
+from components.hosts.host import Host, HostKind, Ssh
+from components.hosts.libvirt.preflight import estimate, problems
 from components.hosts.libvirt.seed import FIRST_ADDRESS, PATIENCE, mac, seed
 from components.hosts.libvirt.settings import LibvirtSettings
-from components.settings import SettingsError
-from components.steps import PROJECT, cache_folder, local_step, publish
+from components.places import PROJECT, cache_folder
+from components.steps.digests import short_digest
+from components.steps.scripts import publish
+from components.steps.steps import local_step
 
 if TYPE_CHECKING:
     import pulumi_libvirt as libvirt
@@ -84,14 +87,14 @@ class LibvirtHosts(pulumi.ComponentResource):
         self._libvirt, self._args = libvirt, args
         stack, dry_run = pulumi.get_stack(), pulumi.runtime.is_dry_run()
         self._scripts = publish(
-            "libvirt", stack, dry_run=dry_run, also=("download", "ssh", *(["forward"] if args.through else []))
+            "libvirt", stack, dry_run=dry_run, also=("catalog", "ssh", *(["forwarding"] if args.through else []))
         )
         self._uri = {"LIBVIRT_DEFAULT_URI": args.uri}
         if args.through:
             self._uri["THROUGH"] = args.through
             # What measures dials the port that the state has.
             if not dry_run:
-                reach.reopen(stack)
+                forwarding.reopen(stack)
         self.facts = pulumi.Output.from_input({})
         # What a host is given must not tell how many there are: a host more would replace all.
         keys = local_step("keys", self._scripts, "keys.py", arguments=["client"], secret=True, opts=self._after())
@@ -315,3 +318,6 @@ def _made_of(
 ) -> pulumi.Output[str]:
     given = [use, args.cpus, args.memory_mib, args.disk_gib, args.accelerator]
     return pulumi.Output.all(seeded, booted).apply(lambda x: short_digest(json.dumps([x[0], x[1]["digest"], given])))
+
+
+KIND = HostKind(LibvirtSettings, LibvirtHosts, estimate, problems)

@@ -6,10 +6,10 @@ import shutil
 import subprocess
 import urllib.parse
 
-from components import reach
+from components.checks.machine import Machine
+from components.config.settings import LabSettings
+from components.forwarding import component as forwarding
 from components.hosts.libvirt.settings import LibvirtSettings
-from components.machine import Machine
-from components.settings import LabSettings
 
 RESERVED_MIB = 1024
 """Memory left to the machine itself."""
@@ -61,7 +61,7 @@ def _settings(lab: LabSettings) -> LibvirtSettings:
 
 
 def _libvirt_problems(args: LibvirtSettings) -> list[str]:
-    if args.through and (refused := reach.refusal(args.through)):
+    if args.through and (refused := forwarding.refusal(args.through)):
         return [f"hosts.uri: {refused}"]
     # Nobody is there to answer ssh's questions.
     uri = f"{args.uri}{'&' if '?' in args.uri else '?'}no_tty=1" if args.through else args.uri
@@ -83,7 +83,7 @@ def _libvirt_problems(args: LibvirtSettings) -> list[str]:
 
 
 def _machine_problems(lab: LabSettings, args: LibvirtSettings, machine: Machine) -> list[str]:
-    from tools.setup import kvm  # a trial of seconds, only when guests are to be made here
+    from components.checks import kvm
 
     found = []
     hosts = lab.host_count

@@ -11,13 +11,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, RootModel, ValidationError, field_validator, model_validator
 
-from components.settings import NO_LOGIN_OF_A_SOURCE, HostSettings, Slash24
+from components.config.settings import NO_LOGIN_OF_A_SOURCE, HostSettings, Slash24
 from inputs import refusals, suggestions, tomlfile
 from inputs.errors import InputError
 from inputs.model import InputModel
 from inputs.places import Place
 
-IMAGES = Path(__file__).resolve().parents[2] / "scripts" / "libvirt" / "images.toml"
+IMAGES = Path(__file__).resolve().parent / "scripts" / "images.toml"
 BUILT_IMAGE = "debian"
 """The image that ``make image`` builds."""
 
@@ -48,7 +48,7 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 class Image(InputModel):
-    """What guests boot: a name that ``components/scripts/libvirt/images.toml`` knows, or a disk image by path or address."""
+    """What guests boot: a name that ``components/hosts/libvirt/scripts/images.toml`` knows, or a disk image by path or address."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", examples=["debian"])] | None = Field(
         None, description="debian (built by make image), or one of images.toml"
@@ -103,7 +103,7 @@ def known_images() -> list[str]:
     Raises:
         InputError: the file is refused, with line and key.
     """
-    document = tomlfile.read_toml(IMAGES, str(IMAGES.relative_to(IMAGES.parents[3])))
+    document = tomlfile.read_toml(IMAGES, str(IMAGES.relative_to(IMAGES.parents[4])))
     try:
         return list(_KnownImages.model_validate(document.content).root)
     except ValidationError as error:

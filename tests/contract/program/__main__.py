@@ -7,11 +7,11 @@ import signal
 
 import pulumi
 
-from components import registry
+from components.config import discovery
 
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 settings = json.loads(pulumi.Config().require("hosts"))
-kind = registry.host_kind(settings["kind"])
+kind = discovery.host_kind(settings["kind"])
 roles = json.loads(pulumi.Config().require("roles"))
 made = kind.component("hosts", kind.settings.model_validate(settings), roles, "contract", pulumi.ResourceOptions())
 pulumi.export(

@@ -7,8 +7,9 @@ import signal
 
 import pulumi
 
-from components.hosts.libvirt import LibvirtHosts, LibvirtSettings
-from components.settings import SettingsError
+from components.config.settings import SettingsError
+from components.hosts.libvirt.component import LibvirtHosts
+from components.hosts.libvirt.settings import LibvirtSettings
 
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 config = pulumi.Config("litelab")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.result import SCHEMA_FILE, schema_text
+from benchmarks.model.result import SCHEMA_FILE, schema_text
 
 ROOT = Path(__file__).parents[3]
 

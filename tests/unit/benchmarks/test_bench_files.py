@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import resultfolder, workload
-from benchmarks.hostsfile import load_hosts, load_steps
-from benchmarks.outcome import UserError
+from benchmarks.model import result_folder, workload
+from benchmarks.model.hosts_file import load_hosts, load_steps
+from benchmarks.model.outcome import UserError
 
 GOOD = {"name": "mine", "kind": "pods", "clients": 2, "image": "litelab/pause:1"}
 HOST = {"name": "host-1", "role": "controller", "address": "10.0.0.11"}
@@ -125,26 +125,26 @@ def test_steps_are_a_list_of_step_host_and_seconds(tmp_path: Path) -> None:
 
 
 def test_a_second_run_into_a_folder_is_refused_and_the_first_ones_samples_stay(tmp_path: Path) -> None:
-    first = resultfolder.ResultFolder(tmp_path / "out")
+    first = result_folder.ResultFolder(tmp_path / "out")
     with pytest.raises(UserError, match="takes the results of another run that goes on"):
-        resultfolder.ResultFolder(tmp_path / "out")
-    assert [p.name for p in (tmp_path / "out").iterdir()] == [resultfolder.SAMPLES]
+        result_folder.ResultFolder(tmp_path / "out")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == [result_folder.SAMPLES]
     first.close()
-    resultfolder.ResultFolder(tmp_path / "out").close()
+    result_folder.ResultFolder(tmp_path / "out").close()
 
 
 def test_a_run_that_was_killed_lets_the_next_one_into_its_folder(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from benchmarks.resultfolder import ResultFolder;"
+        "import sys, time; from pathlib import Path; from benchmarks.model.result_folder import ResultFolder;"
         "folder = ResultFolder(Path(sys.argv[1])); print('in', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "out")], stdout=subprocess.PIPE) as first:
         assert first.stdout
         assert first.stdout.readline() == b"in\n"
         with pytest.raises(UserError, match="another run"):
-            resultfolder.ResultFolder(tmp_path / "out")
+            result_folder.ResultFolder(tmp_path / "out")
         first.kill()
-    resultfolder.ResultFolder(tmp_path / "out").close()
+    result_folder.ResultFolder(tmp_path / "out").close()
 
 
 class TestFullDisk:
@@ -153,14 +153,14 @@ class TestFullDisk:
     SCRIPT = """
 import resource, sys
 from pathlib import Path
-from benchmarks import resultfolder
-from benchmarks.outcome import MeasurementError
-from benchmarks.samples import CallSample, Repeat
+from benchmarks.model import result_folder
+from benchmarks.model.outcome import MeasurementError
+from benchmarks.model.samples import CallSample, Repeat
 
 call = CallSample(verb="get", resource="pods", object="pod-0", start_ns=1, end_ns=2, status=200)
 repeat = Repeat(phase="measured", index=1, namespace="n", started_at="t", first_create_wall_unix_ns=1, pods_requested=1,
                 pods_succeeded=1, pods=[], calls=[call] * 50)
-folder = resultfolder.ResultFolder(Path(sys.argv[1]))
+folder = result_folder.ResultFolder(Path(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 for write in (lambda: folder.append_samples(repeat), lambda: folder.write("result.json", repeat)):
     try:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import kbench
+from benchmarks.figures import kbench
 
 seconds = st.floats(min_value=0.001, max_value=1000)
 

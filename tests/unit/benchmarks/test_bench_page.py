@@ -9,8 +9,8 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from benchmarks import workload
-from benchmarks.workload import Limits, Slo, Workload
+from benchmarks.model import workload
+from benchmarks.model.workload import Limits, Slo, Workload
 from inputs.limits import MOST_REPEATS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "workloads.md").read_text(encoding="utf-8")

@@ -17,9 +17,9 @@ import pytest
 
 from benchmarks.commands.show import show
 from benchmarks.measure.run import run_workload
-from benchmarks.result import SCHEMA_FILE, Result, load_result
-from benchmarks.resultfolder import SUMMARY_LIMIT_BYTES
-from benchmarks.workload import Limits, Workload
+from benchmarks.model.result import SCHEMA_FILE, Result, load_result
+from benchmarks.model.result_folder import SUMMARY_LIMIT_BYTES
+from benchmarks.model.workload import Limits, Workload
 from tests.doubles.apiserver import ApiServer, Faults, serving
 
 ROOT = Path(__file__).parents[3]

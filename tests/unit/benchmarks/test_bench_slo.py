@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.samples import CallSample, PodSample, Repeat, Verb
-from benchmarks.slo import judge, percent
-from benchmarks.summary import outcome
-from benchmarks.workload import Slo
+from benchmarks.figures.slo import judge, percent
+from benchmarks.figures.summary import outcome
+from benchmarks.model.samples import CallSample, PodSample, Repeat, Verb
+from benchmarks.model.workload import Slo
 
 SECOND = 10**9
 

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from benchmarks.measure.run import run_workload
-from benchmarks.result import SCHEMA_FILE, Result
-from benchmarks.workload import Workload
+from benchmarks.model.result import SCHEMA_FILE, Result
+from benchmarks.model.workload import Workload
 from tests.doubles.apiserver import ApiServer, Faults, serving
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from benchmarks import stats
+from benchmarks.figures import stats
 
 values_lists = st.lists(st.floats(min_value=-1e9, max_value=1e9), min_size=1, max_size=300)
 

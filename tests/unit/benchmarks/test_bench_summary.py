@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from benchmarks import latencies
-from benchmarks.fingerprint import bare_fingerprint
-from benchmarks.hostprobe import HostProbe, after_run
-from benchmarks.result import Result
-from benchmarks.samples import KbenchStamps, PodSample, Repeat, ServerTimes
-from benchmarks.summary import Summary, distribution, per_repeat, summarise
-from benchmarks.table import one_line, print_results
-from benchmarks.workload import load
+from benchmarks.figures import latencies
+from benchmarks.figures.summary import Summary, distribution, per_repeat, summarise
+from benchmarks.measure.fingerprint import bare_fingerprint
+from benchmarks.measure.host_probe import HostProbe, after_run
+from benchmarks.model.result import Result
+from benchmarks.model.samples import KbenchStamps, PodSample, Repeat, ServerTimes
+from benchmarks.model.workload import load
+from benchmarks.report.table import one_line, print_results
 
 MS = 1_000_000
 

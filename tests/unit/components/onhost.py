@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from components.steps import SCRIPTS
+from components.steps.scripts import COMPONENTS, scripts_of
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="a host's own folders are stood in for by mounts")
 
@@ -32,7 +32,7 @@ def on_host(
 
     Args:
         script: what is run.
-        sourced: scripts that it has sourced before, below ``components/scripts``.
+        sourced: scripts that it has sourced before: ``clusters/step.sh``.
         folder: for the programs; ``$DIR`` in all of them.
         programs: bash that stands in for a program, by the program's name.
         stdin: what the script reads.
@@ -41,10 +41,10 @@ def on_host(
         assert folder is not None
         (folder / name).write_text(f"#!/bin/bash\n{text}\n", encoding="utf-8")
         (folder / name).chmod(0o755)
-    sources = "".join(f'. "$SCRIPTS/{path}"\n' for path in sourced)
+    sources = "".join(f". '{scripts_of(part)}/{name}'\n" for part, _, name in (path.partition("/") for path in sourced))
     # Ours go first; step.sh puts its own before the machine's.
     path = "PATH=$DIR:$PATH\n" if folder else ""
-    environment = {**os.environ, "SCRIPTS": str(SCRIPTS), "LC_ALL": "C", "DIR": str(folder or "")}
+    environment = {**os.environ, "COMPONENTS": str(COMPONENTS), "LC_ALL": "C", "DIR": str(folder or "")}
     done = subprocess.run(
         ["unshare", "--mount", "bash", "-c", _HOST + sources + path + script],
         input=stdin,
@@ -90,5 +90,5 @@ def on_empty_host(
     return subprocess.run(
         ["unshare", "--mount", "--net", "bash", "-c", _EMPTY_HOST + script],
         capture_output=True, text=True, timeout=120, check=False,
-        env={**os.environ, "DIR": str(folder), "PATH": f"{path}:{os.environ['PATH']}"},
+        env={**os.environ, "COMPONENTS": str(COMPONENTS), "DIR": str(folder), "PATH": f"{path}:{os.environ['PATH']}"},
     )  # fmt: skip

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from components.steps import SCRIPTS
+from components.steps.scripts import scripts_of
 
 REQUEST = {
     "kubeconfig": "apiVersion: v1\n",
@@ -23,7 +23,7 @@ REQUEST = {
 @pytest.fixture
 def access(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script, working in an empty run folder."""
-    spec = importlib.util.spec_from_file_location("litelab_access", SCRIPTS / "benchmark" / "access.py")
+    spec = importlib.util.spec_from_file_location("litelab_access", scripts_of("benchmarks") / "access.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)

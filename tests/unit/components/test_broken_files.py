@@ -16,8 +16,13 @@ from pathlib import Path
 import pulumi
 import pytest
 
-from components import artifacts, configuration, preflight, site, steps, workloads
-from components.settings import DEFAULT_MINOR, SettingsError
+from components.benchmarks import workload_files
+from components.catalog import artifacts
+from components.checks import preflight
+from components.config import stack_config
+from components.config.settings import DEFAULT_MINOR, SettingsError
+from components.site import component as site
+from components.steps import scripts
 
 REAL = Path(__file__).resolve().parents[3]
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEdNAFH4cOKsWvEb5rCA9ZEJ9rG5cAMbJvVUDQ4Lc5RG"
@@ -79,13 +84,13 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout of its own, for code that runs in this process."""
     (tmp_path / "benchmarks").symlink_to(REAL / "benchmarks")
     (tmp_path / "inputs").symlink_to(REAL / "inputs")
-    for module in (artifacts, configuration, preflight, site, steps, workloads):
+    for module in (artifacts, stack_config, preflight, site, scripts, workload_files):
         monkeypatch.setattr(module, "PROJECT", tmp_path)
-    for module in (configuration, preflight):
+    for module in (stack_config, preflight):
         monkeypatch.setattr(module, "SITE", tmp_path / SITE)
-    monkeypatch.setattr(workloads, "SHIPPED", tmp_path / "benchmarks" / "workloads")
+    monkeypatch.setattr(workload_files, "SHIPPED", tmp_path / "benchmarks" / "workloads")
     monkeypatch.setenv("LITELAB_CACHE", str(tmp_path / "cache"))
-    workloads._refusals.cache_clear()
+    workload_files._refusals.cache_clear()
     return tmp_path
 
 
@@ -112,7 +117,7 @@ def test_the_program_says_it_in_preview(checkout: Path, name: str, monkeypatch: 
     pulumi.runtime.set_all_config({f"litelab:{key}": value for key, value in values.items()})
     try:
         with pytest.raises(SettingsError) as caught:
-            configuration.load_settings()
+            stack_config.load_settings()
     finally:
         pulumi.runtime.set_all_config({})
     told_well(str(caught.value), told)
@@ -140,7 +145,7 @@ def test_preflight_says_it(
 
 
 @pytest.mark.parametrize("name", ["lab: utf-16", "workload: typo", "configuration: no list"])
-@pytest.mark.parametrize("module", ["components.preflight", "components.needs"])
+@pytest.mark.parametrize("module", ["components.checks.preflight", "components.checks.needs"])
 def test_make_lab_says_it_as_a_program_of_its_own(tmp_path: Path, name: str, module: str) -> None:
     for folder in ("components", "inputs", "benchmarks", "tools"):
         shutil.copytree(REAL / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "go.sum"))
@@ -154,7 +159,7 @@ def test_make_lab_says_it_as_a_program_of_its_own(tmp_path: Path, name: str, mod
         text=True,
         check=False,
     )
-    if module == "components.needs" and name.startswith("workload"):
+    if module == "components.checks.needs" and name.startswith("workload"):
         # Set-up looks at what the lab is made of; the files that it names come with preflight.
         assert done.returncode == 0
         return

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.steps import SCRIPTS
+from components.steps.scripts import scripts_of
 from tests.unit.components import onhost
 from tests.unit.components.onhost import NEEDS_ROOT
 
@@ -24,7 +24,7 @@ SETTINGS = (
 def configured(folder: Path, part: str, script: str, *, v1: bool, container: bool) -> str:
     """What a distribution's script writes to ``$DIR/out`` on such a host."""
     text = f"""
-cp "$SCRIPTS/shared/"*.sh "$SCRIPTS/{part}/"*.sh "$DIR"
+cp "$COMPONENTS/clusters/scripts/"*.sh "$COMPONENTS/clusters/{part}/scripts/"*.sh "$DIR"
 [ -e "$DIR/step.sh" ]
 . "$DIR/step.sh"
 . "$DIR/{part}.sh"
@@ -100,4 +100,4 @@ def test_microk8s_that_was_installed_before_is_told_once(tmp_path: Path) -> None
 
 
 def test_upstreams_kubelet_is_told() -> None:
-    assert "\nfailCgroupV1: false\n" in (SCRIPTS / "upstream" / "node.sh").read_text(encoding="utf-8")
+    assert "\nfailCgroupV1: false\n" in (scripts_of("upstream") / "node.sh").read_text(encoding="utf-8")

@@ -12,13 +12,13 @@ from types import ModuleType
 
 import pytest
 
-from components.steps import SCRIPTS
+from components.steps.scripts import scripts_of
 
 CONTENT = b"0123456789" * 1000
 
 
 def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("litelab_download", SCRIPTS / "download" / "download.py")
+    spec = importlib.util.spec_from_file_location("litelab_download", scripts_of("catalog") / "download.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from components import registry
-from components.hosts import existing
-from components.steps import SCRIPTS
+from components.config import discovery
+from components.hosts.existing import component as existing
+from components.steps.scripts import scripts_of
 
-FOLDER = SCRIPTS / "existing"
+FOLDER = scripts_of("existing")
 OWN = "x-lab-abc123@here"
 GOOD = {
     "os": "Debian", "kernel": "6.1", "architecture": "x86_64", "cpuModel": "A", "cpus": "2", "memoryMib": "1990", "diskMib": "10000",
@@ -170,7 +170,7 @@ class TestPlacesAndPrograms:
 
 
 class TestNetworks:
-    @pytest.mark.parametrize("distribution", registry.distributions())
+    @pytest.mark.parametrize("distribution", discovery.distributions())
     @pytest.mark.parametrize("whose", ["pods", "services"])
     @pytest.mark.parametrize("kind", ["address", "route", "resolver"])
     def test_what_is_in_a_distributions_network_is_named_with_it(
@@ -186,14 +186,14 @@ class TestNetworks:
         message = hinders(f"{kind}={inside}", "upstreamResolver=192.0.2.1", use=use)
         assert f"its {kind} {inside} is in {network}, the network of {distribution}'s {whose}" in message
 
-    @pytest.mark.parametrize("distribution", registry.distributions())
+    @pytest.mark.parametrize("distribution", discovery.distributions())
     @pytest.mark.parametrize(
         "route", ["0.0.0.0/1", "128.0.0.0/1", "10.0.0.0/8", "192.0.2.0/24", "172.16.0.0/12", "fe80::/64"]
     )
     def test_a_wider_route_or_another_one_is_no_hindrance(self, distribution: str, route: str) -> None:
         assert hinders(f"route={route}", use=use_of(distribution)) == ""
 
-    @pytest.mark.parametrize("distribution", registry.distributions())
+    @pytest.mark.parametrize("distribution", discovery.distributions())
     def test_the_labs_own_links_and_routes_hinder_nothing(self, distribution: str) -> None:
         use = use_of(distribution)
         inside = str(ipaddress.IPv4Network(use["pods"])[1])
@@ -201,7 +201,7 @@ class TestNetworks:
 
 
 class TestResolvers:
-    @pytest.mark.parametrize("distribution", registry.distributions())
+    @pytest.mark.parametrize("distribution", discovery.distributions())
     @pytest.mark.parametrize("stub", ["127.0.0.53", "127.0.0.1", "::1"])
     def test_a_stub_is_refused_unless_what_stands_behind_it_is_known(self, distribution: str, stub: str) -> None:
         use = use_of(distribution, internet=True)

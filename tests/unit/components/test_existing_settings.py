@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.hosts import existing
-from components.hosts.existing import ExistingSettings, parse_address, parse_known_key
-from components.labfile import model_for, parse
-from components.machine import Machine
-from components.settings import SettingsError
+from components.checks.machine import Machine
+from components.config.lab_file import model_for, parse
+from components.config.settings import SettingsError
+from components.hosts.existing import component as existing
+from components.hosts.existing.component import ExistingSettings, parse_address, parse_known_key
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILWBcIbHkD/3xHoyFAvxaHjN4bRMX6qDLXUstH+MqyoF"
 ADDRESSES = ["192.0.2.11", "192.0.2.12", "node-3.lab.example:2222"]

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from components import steps
+from components.steps import scripts
 
 CONTENT = b"a program\n" * 5000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -77,7 +77,7 @@ class Lab:
     def fetch(self, *files: dict[str, str], own: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
         script = self.project / ".lab/run/x-lab/part-0123456789ab/fetch.py"
         script.parent.mkdir(parents=True, exist_ok=True)
-        for source in (steps.SCRIPTS / "shared" / "fetch.py", steps.SCRIPTS / "download" / "download.py"):
+        for source in (scripts.scripts_of("clusters") / "fetch.py", scripts.scripts_of("catalog") / "download.py"):
             shutil.copy(source, script.parent)
         blank = {"kind": "file", "name": "tool", "sha256": "", "proof": "", "rename": ""}
         request = {"part": "part", "version": "v1", "own": own, "files": [{**blank, **f} for f in files]}

@@ -16,7 +16,8 @@ from pathlib import Path
 import forward
 import pytest
 
-from components.steps import PROJECT, SCRIPTS
+from components.places import PROJECT
+from components.steps.scripts import scripts_of
 
 THROUGH = "ssh://me@big.example"
 TARGET = "10.87.3.11:22"
@@ -119,7 +120,7 @@ class TestWays:
         assert running(run) == [first]
 
     def test_it_outlives_the_step_that_opened_it(self, run: Path) -> None:
-        program = f"import sys; sys.path.insert(0, {str(SCRIPTS / 'forward')!r}); import forward, pathlib; print(forward.opened(pathlib.Path({str(run)!r}), 'host-1', {THROUGH!r}, {TARGET!r}))"
+        program = f"import sys; sys.path.insert(0, {str(scripts_of('forwarding'))!r}); import forward, pathlib; print(forward.opened(pathlib.Path({str(run)!r}), 'host-1', {THROUGH!r}, {TARGET!r}))"
         # Its output ends with it, though what it started lives on.
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
         assert int(done.stdout) == way(run).port
@@ -215,7 +216,11 @@ class TestWays:
 class TestProgram:
     def run_it(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [SCRIPTS / "forward" / "forward.py", *arguments], capture_output=True, text=True, timeout=60, check=False
+            [scripts_of("forwarding") / "forward.py", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
 
     def test_what_it_opens_again_is_said_beside_its_output(self, run: Path) -> None:
@@ -256,6 +261,6 @@ class TestProgram:
 
     def test_what_a_killed_up_left_of_one_lab_is_ended(self, run: Path) -> None:
         forward.opened(run, "host-1", THROUGH, TARGET)
-        subprocess.run([SCRIPTS / "forward" / "leftovers.sh", run], check=True, timeout=60)
+        subprocess.run([scripts_of("forwarding") / "leftovers.sh", run], check=True, timeout=60)
         assert running(run) == []
         assert not (run / "forwards").exists()

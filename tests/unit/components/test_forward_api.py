@@ -24,17 +24,18 @@ import yaml
 from kubernetes import client, config
 
 from benchmarks.kube.connection import Connection
-from benchmarks.outcome import MeasurementError
-from components.steps import PROJECT, SCRIPTS, cache_folder
+from benchmarks.model.outcome import MeasurementError
+from components.places import PROJECT, cache_folder
+from components.steps.scripts import scripts_of
 
 THROUGH = "ssh://me@big.example"
 ADDRESS = "10.87.3.11"
 KUBECTL = cache_folder() / "artifacts/upstream/bin/kubernetes"
 
 
-def script(path: str, name: str) -> ModuleType:
+def script(part: str, file: str, name: str) -> ModuleType:
     """A script as a module; dataclasses look it up by its name."""
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / path)
+    spec = importlib.util.spec_from_file_location(name, scripts_of(part) / file)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -43,7 +44,7 @@ def script(path: str, name: str) -> ModuleType:
     return module
 
 
-pki = script("upstream/pki.py", "litelab_pki_of_forwards")
+pki = script("upstream", "pki.py", "litelab_pki_of_forwards")
 
 
 def kubeconfig(*servers: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ CERTS = "/etc/containerd/certs.d"
 def containerd(folder: Path, version: str, *, lowers_oom: bool) -> dict[str, dict[str, object]]:
     """The drop-in of k0s's containerd, by plugin."""
     script = f"""
-cp "$SCRIPTS/shared/step.sh" "$SCRIPTS/shared/logins.sh" "$SCRIPTS/k0s/k0s.sh" "$DIR"
+cp "$COMPONENTS/clusters/scripts/step.sh" "$COMPONENTS/clusters/scripts/logins.sh" "$COMPONENTS/clusters/k0s/scripts/k0s.sh" "$DIR"
 . "$DIR/k0s.sh"
 staged_version() {{ echo {version}; }}
 can_lower_oom() {{ {"true" if lowers_oom else "false"}; }}

@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
-from components.steps import SCRIPTS
+from components.steps.scripts import scripts_of
 
-LAB_SH = SCRIPTS / "nspawn" / "lab.sh"
+LAB_SH = scripts_of("nspawn") / "lab.sh"
 
 
 def uplink(lab_id: str) -> str:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.given import Configured
-from components.labfile import load
-from components.settings import DEFAULT_MINOR, SettingsError
-from components.steps import PROJECT
+from components.config.lab_file import load
+from components.config.layers import Configured
+from components.config.settings import DEFAULT_MINOR, SettingsError
+from components.places import PROJECT
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEdNAFH4cOKsWvEb5rCA9ZEJ9rG5cAMbJvVUDQ4Lc5RG"
 
@@ -97,7 +97,7 @@ class TestLines:
             ("workloads:\n- pods-8\n- a/../../b\n", "x.yaml:1: workloads: a/../../b leads out of its folder"),
             ("distribution: 1.0\n", "x.yaml:1: distribution: takes one of k0s, k3s, microk8s, microshift, upstream, and it is 1.0"),
             ("hosts:\n  kind: nspwan\n", "x.yaml:2: hosts.kind: takes one of existing, libvirt, nspawn, and it is 'nspwan'. Did you mean nspawn?"),
-            ("distribution: k0s\nminor: '1.9'\n", "x.yaml:2: minor is 1.9, and tools/distributions.toml has k0s for"),
+            ("distribution: k0s\nminor: '1.9'\n", "x.yaml:2: minor is 1.9, and components/catalog/distributions.toml has k0s for"),
             ("hosts: {kind: libvirt,\n image: ubunut}\n", "x.yaml:2: hosts.image.name: takes debian, centos-stream-9, ubuntu-24.04, and not 'ubunut'"),
             ("hosts:\n  kind: existing\n", "x.yaml:1: hosts.addresses: is missing (The hosts, controllers first"),
             (

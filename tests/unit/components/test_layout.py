@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from components import layout, preflight, steps
-from components.labfile import parse
-from components.settings import SettingsError
+from components.checks import layout, preflight
+from components.config.lab_file import parse
+from components.config.settings import SettingsError
+from components.places import run_folder
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The run folder of a lab that stands, made before there were numbers."""
     monkeypatch.setattr(layout, "PROJECT", tmp_path)
-    folder = tmp_path / steps.run_folder("my")
+    folder = tmp_path / run_folder("my")
     folder.mkdir(parents=True)
     (folder / "ssh_config").touch()
     return folder

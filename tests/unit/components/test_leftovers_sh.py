@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from components.steps import PROJECT
+from components.places import PROJECT
 
-SCRIPTS = sorted((PROJECT / "components" / "scripts").glob("*/leftovers.sh"))
+SCRIPTS = sorted((PROJECT / "components").glob("**/scripts/leftovers.sh"))
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.parent.name)
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.parent.parent.name)
 def test_a_lab_that_was_never_made_has_no_leftovers(script: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [script, tmp_path / "run" / "no-lab"], capture_output=True, text=True, check=False, timeout=60

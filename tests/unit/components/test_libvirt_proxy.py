@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from components.steps import SCRIPTS
+from components.steps.scripts import scripts_of
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILWBcIbHkD/3xHoyFAvxaHjN4bRMX6qDLXUstH+MqyoF"
 
 
 def proxy(through: str) -> str:
     """``ready.py``'s ProxyCommand."""
-    path = os.pathsep.join(str(SCRIPTS / part) for part in ("libvirt", "forward", "ssh"))
+    path = os.pathsep.join(str(scripts_of(part)) for part in ("libvirt", "forwarding", "ssh"))
     done = subprocess.run(
         [sys.executable, "-c", "import ready; print(ready.proxy())"],
         capture_output=True, text=True, check=True, timeout=60, env={**os.environ, "THROUGH": through, "PYTHONPATH": path},
@@ -35,7 +35,7 @@ def proxy(through: str) -> str:
 )  # fmt: skip
 def test_ssh_is_led_through_the_machine(tmp_path: Path, through: str, words: str) -> None:
     record = f"Address 10.87.3.11\nIdentity id_ed25519\nHostKey {KEY}\nProxyCommand {proxy(through)}\n"
-    subprocess.run([SCRIPTS / "ssh/records.sh", tmp_path, "put", "host-1"], input=record, text=True, check=True)
+    subprocess.run([scripts_of("ssh") / "records.sh", tmp_path, "put", "host-1"], input=record, text=True, check=True)
     double = tmp_path / "bin" / "ssh"
     double.parent.mkdir()
     double.write_text('#!/bin/bash\nprintf "%s|" "$@" >"$SAW"\nexit 255\n')

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
-from components.hosts.libvirt import LibvirtSettings
+from components.config.lab_file import parse
+from components.config.settings import SettingsError
 from components.hosts.libvirt.seed import PATIENCE, mac, seed
-from components.labfile import parse
-from components.settings import SettingsError
+from components.hosts.libvirt.settings import LibvirtSettings
 
 WHERE = {"id": "litelab-x-abc123", "prefix": "10.87.3", "pool": "/p"}
 CLIENT = {"private": "CLIENT SECRET", "public": "ssh-ed25519 CLIENT"}

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components import logins
-from components.labfile import load
-from components.settings import SettingsError
+from components.config.lab_file import load
+from components.config.settings import SettingsError
+from components.site import logins
 from inputs.errors import InputError, one_paragraph
 
 SECRET = "canary-of-a-password"

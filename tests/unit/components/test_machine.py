@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from components import machine
-from components.machine import Cgroups
+from components.checks import machine
+from components.checks.machine import Cgroups
 from tools.setup import doctor
 
 ALL = frozenset({"cpu", "memory", "pids"})

@@ -15,7 +15,7 @@ pytestmark = NEEDS_ROOT
 
 def on_host(script: str, tmp_path: Path, snap: str) -> subprocess.CompletedProcess[str]:
     """Run a script that has sourced the steps' own, with a ``snap`` that does as told."""
-    sourced = ("shared/step.sh", "microk8s/microk8s.sh")
+    sourced = ("clusters/step.sh", "microk8s/microk8s.sh")
     return onhost.on_host("sleep() { :; }\n" + script, *sourced, folder=tmp_path, programs={"snap": snap})
 
 
@@ -90,13 +90,13 @@ def cluster(tmp_path: Path, script: str, nodes: dict[str, str] = NODES) -> subpr
     functions = """
 hostname() { echo metal-7; }
 NODE=host-1 NODE_NAME=metal-7 MICROK8S=$DIR/microk8s HOSTS_FILE=$DIR/hosts
-take() { . /dev/stdin < <(sed '/^case /,$d; /^\\. /d; s/^set -e.*//; s/^HOST=.*//; s/^KEPT=.*//' "$SCRIPTS/microk8s/$1"); }
-. "$SCRIPTS/shared/names.sh"
+take() { . /dev/stdin < <(sed '/^case /,$d; /^\\. /d; s/^set -e.*//; s/^HOST=.*//; s/^KEPT=.*//' "$COMPONENTS/clusters/microk8s/scripts/$1"); }
+. "$COMPONENTS/clusters/scripts/names.sh"
 take verify.sh; take token.sh
 nodes() { cat "$DIR/nodes"; }
 kubectl() { :; }
 """
-    sourced = ("shared/step.sh", "microk8s/microk8s.sh")
+    sourced = ("clusters/step.sh", "microk8s/microk8s.sh")
     programs = {
         "microk8s": '[ "$1" = add-node ] && printf "%032d/%012d\\n" 0 0 || echo "$*" >>"$DIR/asked"',
         "systemctl": "", "getent": 'grep -w "$2" "$DIR/hosts" 2>/dev/null',

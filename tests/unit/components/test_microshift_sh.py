@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.steps import SCRIPTS
+from components.steps.scripts import scripts_of
 from tests.unit.components.onhost import NEEDS_ROOT, on_host
 from tests.unit.components.test_microshift_subscribe import ALL, DBUS
 
@@ -23,8 +23,8 @@ pytestmark = NEEDS_ROOT
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Scripts as they are staged: the distribution's own and the shared ones in one folder."""
-    for part in ("shared", "microshift"):
-        shutil.copytree(SCRIPTS / part, tmp_path / "scripts", dirs_exist_ok=True)
+    for part in ("clusters", "microshift"):
+        shutil.copytree(scripts_of(part), tmp_path / "scripts", dirs_exist_ok=True)
     return tmp_path
 
 
@@ -154,7 +154,7 @@ def test_an_image_is_handed_over_in_the_form_and_by_the_name_that_its_tar_has(
 ) -> None:
     path = tar(tmp_path / "image.tar", **members)
     script = f"echo $(image_form {path}) $(image_name {path})"
-    done = on_host(script, "shared/step.sh", "microshift/microshift.sh", folder=tmp_path)
+    done = on_host(script, "clusters/step.sh", "microshift/microshift.sh", folder=tmp_path)
     assert done.stdout.strip() == said, done.stderr
 
 
@@ -165,7 +165,7 @@ class TestPackages:
 
     def run(self, folder: Path, script: str) -> subprocess.CompletedProcess[str]:
         programs = {"dpkg-query": self.QUERY, "dpkg": 'echo "$*" >>"$DIR/asked"'}
-        return on_host(script, "shared/step.sh", "microshift/microshift.sh", folder=folder, programs=programs)
+        return on_host(script, "clusters/step.sh", "microshift/microshift.sh", folder=folder, programs=programs)
 
     def test_only_what_was_brought_is_taken_off(self, tmp_path: Path) -> None:
         script = """
@@ -191,7 +191,7 @@ def test_the_configuration_names_the_lab_and_a_shared_disk_evicts_nobody(
     tmp_path: Path, addons: str, host: str, shares_a_disk: bool
 ) -> None:
     script = f'is_container() {{ {host}; }}; CONFIG="$DIR/config.yaml" NODE=host-1 ADDRESS=10.9.8.7 ADDONS={addons}; configure && ! configure'
-    done = on_host(script, "shared/step.sh", "microshift/microshift.sh", folder=tmp_path)
+    done = on_host(script, "clusters/step.sh", "microshift/microshift.sh", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     config = yaml.safe_load((tmp_path / "config.yaml").read_text())
     assert config["node"] == {"hostnameOverride": "host-1", "nodeIP": "10.9.8.7"}
@@ -207,7 +207,7 @@ class TestInterruptedDpkg:
     def run(self, folder: Path, dpkg: str) -> subprocess.CompletedProcess[str]:
         programs = {"dpkg": f'echo x >>"$DIR/asked"; {dpkg}', "sleep": "exec /bin/sleep 0.1"}
         return on_host(
-            "DPKG_S=2 finish_dpkg", "shared/step.sh", "microshift/microshift.sh", folder=folder, programs=programs
+            "DPKG_S=2 finish_dpkg", "clusters/step.sh", "microshift/microshift.sh", folder=folder, programs=programs
         )
 
     def test_a_lock_that_somebody_holds_is_waited_for(self, tmp_path: Path) -> None:

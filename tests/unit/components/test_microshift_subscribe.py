@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from components.steps import SCRIPTS
+from components.steps.scripts import scripts_of
 
 KEY, ORGANIZATION = "canary-of-the-key", "canary-of-the-organization"
 PULL = json.dumps({"auths": {"quay.io": {"auth": "canary-of-the-pull-secret"}}})
@@ -38,7 +38,7 @@ connection = types.SimpleNamespace(Connection=Connection)
 def run(tmp_path: Path, text: str, state: str = "unregistered", **environment: str) -> subprocess.CompletedProcess[str]:
     (tmp_path / "dbus.py").write_text(DBUS)
     return subprocess.run(
-        [sys.executable, str(SCRIPTS / "microshift/subscribe.py"), str(tmp_path / "etc/crio/secret"), state],
+        [sys.executable, str(scripts_of("microshift") / "subscribe.py"), str(tmp_path / "etc/crio/secret"), state],
         input=text, capture_output=True, text=True, timeout=30, check=False,
         env={**os.environ, "PYTHONPATH": str(tmp_path), "CALLS": str(tmp_path / "calls"), **environment},
     )  # fmt: skip

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from components import site
-from components.labfile import parse
-from components.mirrors import FORMS, LOGINS
-from components.steps import SCRIPTS
+from components.config.lab_file import parse
+from components.site import component as site
+from components.site.mirrors import FORMS, LOGINS
+from components.steps.scripts import scripts_of
 from tests.unit.components import onhost
 from tests.unit.components.onhost import NEEDS_ROOT
 
@@ -38,7 +38,7 @@ def written(distribution: str) -> str:
 def on_empty_host(folder: Path, script: str, number: int = 0) -> subprocess.CompletedProcess[str]:
     (folder / "logins.json").write_text(written("upstream"))
     return onhost.on_empty_host(
-        f'set -- "{SCRIPTS}"\nput_logins() {{ install -D -m 600 "$DIR/logins.json" /{LOGINS}; }}\n{script}',
+        f'put_logins() {{ install -D -m 600 "$DIR/logins.json" /{LOGINS}; }}\n{script}',
         folder,
         {"systemctl": SYSTEMCTL},
         folder / f"programs-{number}",
@@ -52,7 +52,8 @@ def configs(text: str, plugin: str = "io.containerd.grpc.v1.cri") -> Any:
 def staged(part: str, *names: str) -> str:
     """Bash that puts a part's scripts where a host has them."""
     here = f"/opt/litelab/{part}"
-    files = " ".join(f'"$1/{name}"' for name in names)
+    parts = [name.partition("/") for name in names]
+    files = " ".join(f"'{scripts_of(whose)}/{file}'" for whose, _, file in parts)
     return f"mkdir -p {here}/scripts && cp {files} {here}/scripts/ && echo 'version {{}}' >{here}/list\n"
 
 
@@ -66,7 +67,7 @@ class TestContainerd:
     ) -> None:
         done = on_empty_host(
             tmp_path,
-            staged("k0s", "shared/step.sh", "shared/logins.sh", "k0s/k0s.sh", "k0s/mirrors.sh").format(version)
+            staged("k0s", "clusters/step.sh", "clusters/logins.sh", "k0s/k0s.sh", "k0s/mirrors.sh").format(version)
             + f"""
 mirrors=/opt/litelab/k0s/scripts/mirrors.sh file=/etc/k0s/containerd.d/litelab.toml
 put_logins; $mirrors; [ ! -e $file ]
@@ -83,7 +84,7 @@ rm /{LOGINS}; $mirrors; echo '#without'; cat $file; ls "${{file%/*}}" >&2""",
         assert done.stderr == "litelab.toml\n"
 
     def test_upstream_has_them_in_its_configuration_and_loses_them_with_the_file(self, tmp_path: Path) -> None:
-        scripts = ("shared/step.sh", "shared/logins.sh", "upstream/runtime.sh", "upstream/mirrors.sh")
+        scripts = ("clusters/step.sh", "clusters/logins.sh", "upstream/runtime.sh", "upstream/mirrors.sh")
         done = on_empty_host(
             tmp_path,
             staged("upstream", *scripts).format("v1.35.4")
@@ -114,7 +115,7 @@ class TestMicroK8s:
         done = on_empty_host(
             tmp_path,
             f"""
-mkdir -p /opt/x && cp "$1"/shared/logins.sh "$1"/microk8s/mirrors.sh /opt/x/
+mkdir -p /opt/x && cp "$COMPONENTS"/clusters/scripts/logins.sh "$COMPONENTS"/clusters/microk8s/scripts/mirrors.sh /opt/x/
 file={MICROK8S}/containerd-template.toml
 put_logins; /opt/x/mirrors.sh; [ ! -e {MICROK8S} ]
 mkdir -p {MICROK8S}; install -m 660 "$DIR/template" $file
@@ -139,9 +140,9 @@ class TestApplying:
             f"""
 umask 022
 install -D -m 600 "$DIR/archive" /var/lib/litelab/site/files.tar.gz
-bash "$1/site/apply.sh" create
+bash "$COMPONENTS/site/scripts/apply.sh" create
 stat -c '%a %n' /{LOGINS} /etc/containerd/certs.d/docker.io/hosts.toml; ls /var/lib/litelab/site
-bash "$1/site/apply.sh" delete
+bash "$COMPONENTS/site/scripts/apply.sh" delete
 find /etc/litelab /etc/containerd /var/lib/litelab/site 2>/dev/null || true""",
         )
         assert done.returncode == 0, done.stderr

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from components import namedfiles, workloads
-from components.labfile import load
-from components.settings import SettingsError
+from components.benchmarks import workload_files
+from components.checks import named_files
+from components.config.lab_file import load
+from components.config.settings import SettingsError
 
 WORKLOAD = "name: mine\nkind: pods\nclients: 2\nimage: litelab/pause:1\n"
 
@@ -20,7 +21,7 @@ WORKLOAD = "name: mine\nkind: pods\nclients: 2\nimage: litelab/pause:1\n"
 def refusal(folder: Path, text: str) -> str:
     (folder / "x-lab.yaml").write_text(f"# a lab\n{text}")
     with pytest.raises(SettingsError) as caught:
-        namedfiles.require(load(folder, "x-lab", "", {}))
+        named_files.require(load(folder, "x-lab", "", {}))
     message = str(caught.value)
     assert message.startswith(f"{folder.name}/x-lab.yaml:")
     assert message.endswith("Nothing was made.")
@@ -37,7 +38,7 @@ def tar(path: Path, *names: str) -> None:
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LITELAB_CACHE", str(tmp_path / "cache"))
-    workloads._refusals.cache_clear()
+    workload_files._refusals.cache_clear()
 
 
 class TestWorkloads:
@@ -85,15 +86,15 @@ class TestWorkloads:
         (tmp_path / "mine.yaml").write_text(WORKLOAD)
         (tmp_path / "x-lab.yaml").write_text(f"workloads: [pods-8, '{tmp_path}/mine.yaml']\n")
         lab = load(tmp_path, "x-lab", "", {})
-        namedfiles.require(lab)
-        workloads._refusals.cache_clear()
+        named_files.require(lab)
+        workload_files._refusals.cache_clear()
         monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("asked again"))
-        namedfiles.require(lab)
+        named_files.require(lab)
 
     def test_a_changed_one_is_read_again(self, tmp_path: Path) -> None:
         (tmp_path / "mine.yaml").write_text(WORKLOAD)
         (tmp_path / "x-lab.yaml").write_text(f"workloads: ['{tmp_path}/mine.yaml']\n")
-        namedfiles.require(load(tmp_path, "x-lab", "", {}))
+        named_files.require(load(tmp_path, "x-lab", "", {}))
         (tmp_path / "mine.yaml").write_text(WORKLOAD.replace("clients: 2", "clients: 0"))
         assert "clients: takes a whole number" in refusal(tmp_path, f"workloads: ['{tmp_path}/mine.yaml']\n")
 
@@ -132,7 +133,7 @@ class TestArtifactsAndImages:
     def test_a_tar_of_images_is_taken(self, tmp_path: Path, name: str) -> None:
         tar(tmp_path / "a.tar", "blobs", name)
         (tmp_path / "x-lab.yaml").write_text(f"distribution: k0s\nimages:\n  - {tmp_path}/a.tar\n")
-        namedfiles.require(load(tmp_path, "x-lab", "", {}))
+        named_files.require(load(tmp_path, "x-lab", "", {}))
 
 
 class TestSite:

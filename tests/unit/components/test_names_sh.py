@@ -21,7 +21,7 @@ def on_host(tmp_path: Path, before: str, script: str) -> subprocess.CompletedPro
     """Run a script on a host whose ``/etc/hosts`` is ``before``."""
     (tmp_path / "hosts").write_text(before)
     prepare = "mkdir -p /etc/systemd/system; mount -t tmpfs none /etc/systemd/system; HOSTS_FILE=$DIR/hosts\n"
-    sourced = ("shared/step.sh", "shared/names.sh")
+    sourced = ("clusters/step.sh", "clusters/names.sh")
     programs = {"systemctl": 'echo "$*" >>"$DIR/asked"'}
     return onhost.on_host(prepare + script, *sourced, folder=tmp_path, programs=programs)
 
@@ -40,7 +40,7 @@ class TestNames:
     def test_whatever_was_written_since_they_are_there_again_once(self, tmp_path: Path, rewritten: str) -> None:
         put = f'printf "{LINES}" | put_names; cat "$DIR/new" >"$HOSTS_FILE"\n'
         (tmp_path / "new").write_text(rewritten)
-        keep = 'HOSTS_FILE=$HOSTS_FILE bash "$SCRIPTS/shared/keep-names.sh"\n'
+        keep = 'HOSTS_FILE=$HOSTS_FILE bash "$COMPONENTS/clusters/scripts/keep-names.sh"\n'
         done = on_host(tmp_path, PLAIN, put + keep + keep)
         assert done.returncode == 0, done.stderr
         text = (tmp_path / "hosts").read_text()

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from components import registry
-from components.labfile import parse
-from components.settings import SettingsError
+from components.config import discovery
+from components.config.lab_file import parse
+from components.config.settings import SettingsError
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILWBcIbHkD/3xHoyFAvxaHjN4bRMX6qDLXUstH+MqyoF"
 
@@ -54,14 +54,14 @@ def test_so_are_addresses(address: str) -> None:
     assert "is no address by which hosts reach each other" in refusal(existing(address))
 
 
-@pytest.mark.parametrize("distribution", registry.distributions())
+@pytest.mark.parametrize("distribution", discovery.distributions())
 @pytest.mark.parametrize("whose", ["pods", "services"])
 class TestOverlaps:
     @pytest.mark.parametrize("kind", ["nspawn", "libvirt"])
     def test_a_subnet_in_a_distributions_network_is_refused_with_both(
         self, distribution: str, whose: str, kind: str
     ) -> None:
-        needs = registry.distribution(distribution).needs
+        needs = discovery.distribution(distribution).needs
         assert needs
         network = ipaddress.IPv4Network(getattr(needs, whose))
         for subnet in {next(network.subnets(new_prefix=24)), *list(network.subnets(new_prefix=24))[-1:]}:
@@ -69,13 +69,13 @@ class TestOverlaps:
             assert f"hosts.subnet: {subnet} overlaps {network}, the network of {distribution}'s {whose}" in message
 
     def test_an_address_there_is_refused_with_both(self, distribution: str, whose: str) -> None:
-        needs = registry.distribution(distribution).needs
+        needs = discovery.distribution(distribution).needs
         assert needs
         network = ipaddress.IPv4Network(getattr(needs, whose))
         assert f"hosts.addresses.0: {network[7]} overlaps {network}" in refusal(existing(str(network[7])), distribution)
 
 
-@pytest.mark.parametrize("distribution", registry.distributions())
+@pytest.mark.parametrize("distribution", discovery.distributions())
 @pytest.mark.parametrize(
     "subnet", ["10.87.3.0/24", "10.139.0.0/24", "172.29.1.0/24", "192.168.122.0/24", "10.112.0.0/24"]
 )

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from components.scripts.nspawn import orphans
-from components.scripts.nspawn.orphans import Lab, Mount
+from components.hosts.nspawn.scripts import orphans
+from components.hosts.nspawn.scripts.orphans import Lab, Mount
 from tests.unit.components.onhost import NEEDS_ROOT, on_host
 
 ID = "x-lab-abc123"
@@ -129,7 +129,7 @@ class TestDecision:
 
 
 LISTED = f"mkdir -p /run/litelab/labs/{ID}; echo /nowhere >/run/litelab/labs/{ID}/run; "
-ORPHANS = 'bash "$SCRIPTS/nspawn/orphans.sh" '
+ORPHANS = 'bash "$COMPONENTS/hosts/nspawn/scripts/orphans.sh" '
 
 
 def test_a_lab_that_ends_while_it_is_looked_at_is_not_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

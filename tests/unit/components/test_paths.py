@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components import paths
-from tools.setup import __main__ as setup
+from components.checks import paths
+from tools.errors import SetupError
 from tools.setup import doctor
-from tools.setup.errors import SetupError
 
 FINE = ["/srv/litelab", "/home/a.b/lite_lab-2+x@y=z", "/srv/-dash"]
 FINE_FOR_CHECKOUTS = [
@@ -80,9 +79,9 @@ def test_mount_options_that_forbid_what_is_needed(flags: int, devices: bool, say
 def test_set_up_and_doctor_refuse_a_cache_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = tmp_path / "a,b"
     with pytest.raises(SetupError, match=r"Nothing was made: the cache is at .*a,b.*LITELAB_CACHE="):
-        setup.require_places(cache)
+        doctor.require_places(cache)
     assert not cache.exists()
-    monkeypatch.setattr("tools.setup.places.cache", lambda: cache)
+    monkeypatch.setattr("tools.places.cache", lambda: cache)
     finding = next(check for check in doctor.CHECKS if check.__name__ == "_places")()
     assert not finding.ok
     assert "LITELAB_CACHE=" in finding.fix

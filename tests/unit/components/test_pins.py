@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from components import pins
+from components.catalog import pins
 from inputs.errors import InputError
-from tools import distributions
+from tools import pin_digests
 
 DIGEST = "ab" * 32
 
@@ -71,7 +71,7 @@ class TestFilling:
         pins._all.cache_clear()
 
     def test_what_the_vendor_lists_is_filled_in_and_the_rest_is_named(self, file: Path) -> None:
-        found, left = distributions.fill(file)
+        found, left = pin_digests.fill(file)
         assert found == [f"d v1.34.0 tool: {DIGEST}"]
         assert [line.partition(":")[0] for line in left] == ["d v1.34.0 lost"]
         assert f'lost = "unpinned"\ntool = "{DIGEST}"\n' in file.read_text()
@@ -109,14 +109,14 @@ class TestFilling:
         assert "\n" not in str(caught.value)
 
     def test_a_second_time_changes_nothing(self, file: Path) -> None:
-        distributions.fill(file)
+        pin_digests.fill(file)
         before = file.read_text()
-        distributions.fill(file)
+        pin_digests.fill(file)
         assert file.read_text() == before
 
     @pytest.mark.parametrize("line", [f"{DIGEST}  tool", f"{DIGEST} *tool", f"{DIGEST}  ./bin/tool", f"{DIGEST} tool"])
     def test_every_form_of_sha256sum_is_read(self, line: str) -> None:
-        assert distributions.digest_in(f"# list\n{line}\n", "tool") == DIGEST
+        assert pin_digests.digest_in(f"# list\n{line}\n", "tool") == DIGEST
 
     def test_a_name_that_only_begins_alike_is_another_file(self) -> None:
-        assert distributions.digest_in(f"{DIGEST}  tool-arm64\n", "tool") is None
+        assert pin_digests.digest_in(f"{DIGEST}  tool-arm64\n", "tool") is None

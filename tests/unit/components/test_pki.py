@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from components.steps import SCRIPTS
+from components.steps.scripts import scripts_of
 
-PATH = SCRIPTS / "upstream" / "pki.py"
+PATH = scripts_of("upstream") / "pki.py"
 CONTROLLER = {"name": "host-1", "address": "10.87.3.11", "role": "controller"}
 WORKER = {"name": "host-2", "address": "10.87.3.12", "role": "worker"}
 LAB = {"cluster": "x-lab", "server": "https://10.87.3.11:6443", "serviceAddress": "10.96.0.1"}

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from components.steps import SCRIPTS
+from components.steps.scripts import COMPONENTS, scripts_of
 from tests.unit.components.onhost import NEEDS_ROOT, on_empty_host
 
 pytestmark = NEEDS_ROOT
 
-PROBE = SCRIPTS / "existing" / "probe.sh"
+PROBE = scripts_of("existing") / "probe.sh"
 CONFIGURATION = (
     "/etc/rancher/k3s/config.yaml",
     "/etc/rancher/k3s/config.yaml.d/10-theirs.yaml",
@@ -132,7 +132,7 @@ def test_a_step_takes_the_resolvers_that_the_probe_has_found(
     script = "".join(
         f"mkdir -p $(dirname {path}); echo nameserver {address} >{path}\n" for path, address in lists.items()
     )
-    script += f". {SCRIPTS}/shared/step.sh; echo file=$(resolver_file); bash {PROBE} x\n"
+    script += f". {scripts_of('clusters')}/step.sh; echo file=$(resolver_file); bash {PROBE} x\n"
     done = on_empty_host(script, tmp_path, {"systemctl": ""}, tmp_path / "bin")
     assert re.findall(r"(?m)^upstreamResolver=(.*)$", done.stdout) == upstream, done.stderr
     assert f"file={file}\n" in done.stdout
@@ -141,7 +141,7 @@ def test_a_step_takes_the_resolvers_that_the_probe_has_found(
 def test_every_place_that_a_reset_clears_is_looked_at(tmp_path: Path) -> None:
     """Else a reset could take along what a user has there."""
     of_resets = set()
-    for script in SCRIPTS.glob("*/reset.sh"):
+    for script in COMPONENTS.glob("**/scripts/reset.sh"):
         text = (
             script.read_text(encoding="utf-8")
             .replace("\\\n", " ")

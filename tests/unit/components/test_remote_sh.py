@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from components.steps import PROJECT, SCRIPTS
+from components.places import PROJECT
+from components.steps.scripts import scripts_of
 from tests.unit.components.onhost import NEEDS_ROOT
 
 SSH_HERE = PROJECT / "tests" / "doubles" / "ssh-here"
@@ -29,7 +30,7 @@ class Step:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.scripts = folder / "part-0123456789ab"
-        shutil.copytree(SCRIPTS / "ssh", self.scripts)
+        shutil.copytree(scripts_of("ssh"), self.scripts)
         (folder / "opt").mkdir()
 
     def start(self, script: str, **said: str) -> subprocess.Popen[str]:
@@ -136,7 +137,7 @@ def test_a_script_that_is_waited_for_is_not_ended(running: tuple[subprocess.Pope
 @pytest.mark.parametrize(("gone", "code"), [("host-1", 0), ("host-2 host-1", 0), ("host-11", 255)])
 def test_nothing_is_removed_from_a_host_that_is_gone(tmp_path: Path, gone: str, code: int) -> None:
     scripts = tmp_path / "part-0123456789ab"
-    shutil.copytree(SCRIPTS / "ssh", scripts)
+    shutil.copytree(scripts_of("ssh"), scripts)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/ssh").write_text("#!/bin/sh\nexit 255\n")
     (tmp_path / "bin/ssh").chmod(0o755)

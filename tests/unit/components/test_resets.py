@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from components.steps import SCRIPTS
+from components.steps.scripts import scripts_of
 from tests.unit.components.onhost import NEEDS_ROOT, on_empty_host
 
 pytestmark = NEEDS_ROOT
@@ -75,9 +75,9 @@ PROGRAMS = {
 def on_host(script: str, distribution: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
     """Run a script where ``reset`` is the distribution's, and ``put PATH WHOSE`` writes a file."""
     base = tmp_path / distribution
-    for part in ("shared", distribution):
-        shutil.copytree(SCRIPTS / part, base / "scripts", dirs_exist_ok=True)
-    source = (SCRIPTS / "existing" / "inventory.sh").read_text(encoding="utf-8")
+    for part in ("clusters", distribution):
+        shutil.copytree(scripts_of(part), base / "scripts", dirs_exist_ok=True)
+    source = (scripts_of("existing") / "inventory.sh").read_text(encoding="utf-8")
     return on_empty_host(
         f"{source}\nreset() {{ {base}/scripts/reset.sh; }}\n{script}", tmp_path, PROGRAMS, base / "bin"
     )

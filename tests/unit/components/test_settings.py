@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components import settings
-from components.labfile import load, model_for, parse
-from components.settings import SettingsError
-from components.steps import PROJECT
+from components.config import settings
+from components.config.lab_file import load, model_for, parse
+from components.config.settings import SettingsError
+from components.places import PROJECT
 
 SHELL_WORD = re.compile(r"[A-Za-z0-9_.,:/+=@%-]*")
 """What a shell takes as one word and nothing else."""

@@ -15,10 +15,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from components import site
-from components.labfile import parse
-from components.mirrors import FORMS, LOGINS, mirror_of
-from components.settings import SettingsError
+from components.config.lab_file import parse
+from components.config.settings import SettingsError
+from components.site import component as site
+from components.site.mirrors import FORMS, LOGINS, mirror_of
 from tests.doubles.authority import Authority
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from components.steps import SCRIPTS
+from components.steps.scripts import scripts_of
 
-RECORDS = SCRIPTS / "ssh" / "records.sh"
+RECORDS = scripts_of("ssh") / "records.sh"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILWBcIbHkD/3xHoyFAvxaHjN4bRMX6qDLXUstH+MqyoF"
 OWN = f"Address 10.87.3.11\nIdentity id_ed25519\nHostKey {KEY}\n"
 GIVEN = (

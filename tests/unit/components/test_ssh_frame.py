@@ -12,7 +12,8 @@ from pathlib import Path
 import hostio
 import pytest
 
-from components.steps import PROJECT, SCRIPTS
+from components.places import PROJECT
+from components.steps.scripts import COMPONENTS, scripts_of
 
 SSH_HERE = PROJECT / "tests" / "doubles" / "ssh-here"
 SHELLS = ["sh", "bash", "dash", "zsh", "fish", "tcsh", "bsd-csh"]
@@ -39,7 +40,7 @@ def environment(said: dict[str, str]) -> dict[str, str]:
 def by_shell(run: Path, command: str, stdin: str = "", **said: str) -> subprocess.CompletedProcess[str]:
     """``ask.sh``, which is ``on_host`` of the steps' shell scripts."""
     return subprocess.run(
-        [SCRIPTS / "ssh" / "ask.sh", run, "host-1", command],
+        [scripts_of("ssh") / "ask.sh", run, "host-1", command],
         input=stdin, capture_output=True, text=True, env=environment(said), timeout=60, check=False,
     )  # fmt: skip
 
@@ -53,7 +54,7 @@ def by_python(run: Path, command: str, stdin: str = "", **said: str) -> subproce
     )
     return subprocess.run(
         ["python3", "-c", program, run, command],
-        input=stdin, capture_output=True, text=True, env={**environment(said), "PYTHONPATH": str(SCRIPTS / "ssh")}, timeout=60, check=False,
+        input=stdin, capture_output=True, text=True, env={**environment(said), "PYTHONPATH": str(scripts_of("ssh"))}, timeout=60, check=False,
     )  # fmt: skip
 
 
@@ -133,26 +134,26 @@ ALLOWED = {
     "ssh/hostio.py": "the reader itself",
     "ssh/remote.sh": "reads by unframed",
     "ssh/sharing.sh": "opens, looks at and ends connections, and reads nothing",
-    "shared/operator.sh": "asks whether anybody answers, and reads nothing",
+    "clusters/operator.sh": "asks whether anybody answers, and reads nothing",
     "nspawn/host.sh": "asks whether anybody answers, and reads nothing",
     "nspawn/presence.sh": "asks whether anybody answers, and reads nothing",
     "libvirt/presence.py": "asks whether anybody answers, and reads nothing",
     "existing/presence.sh": "asks why nobody answers",
     "existing/facts.py": "asks whether the host lets us in, and reads nothing",
     "existing/host.sh": "asks ssh itself",
-    "forward/forward.py": "forwards",
+    "forwarding/forward.py": "forwards",
 }
 
 
 def test_no_script_reads_from_a_host_past_the_frame() -> None:
     """Whoever adds an ``ssh -F`` of its own takes what a login prints for data."""
     found = set()
-    for path in [*SCRIPTS.rglob("*.sh"), *SCRIPTS.rglob("*.py")]:
+    for path in COMPONENTS.glob("**/scripts/*.*"):
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#")]
         if any(re.search(r"""(^|[^\w'./-])ssh (-T -G )?-F|\[\s*"ssh",""", line) for line in lines):
-            found.add(str(path.relative_to(SCRIPTS)))
-    for path in [*(PROJECT / "tools/setup").glob("*.py"), *(PROJECT / "components").glob("**/*.py")]:
-        if SCRIPTS not in path.parents and re.search(r"""\[\s*"ssh",""", path.read_text(encoding="utf-8")):
+            found.add(f"{path.parent.parent.name}/{path.name}")
+    for path in [*(PROJECT / "tools").glob("*/*.py"), *(PROJECT / "components").glob("**/*.py")]:
+        if path.parent.name != "scripts" and re.search(r"""\[\s*"ssh",""", path.read_text(encoding="utf-8")):
             found.add(path.name)
     assert found <= set(ALLOWED)
     assert {"ssh/hostio.sh", "ssh/hostio.py"} <= found, "the search finds nothing any more"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.steps import SCRIPTS
+from components.steps.scripts import COMPONENTS
 from tests.unit.components import onhost
 from tests.unit.components.onhost import NEEDS_ROOT
 
@@ -26,7 +26,7 @@ journalctl() { echo "the journal's last line"; }
 
 def on_host(script: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
     """Run a script that has sourced ``step.sh``."""
-    return onhost.on_host(HOST + script, "shared/step.sh", stdin=stdin)
+    return onhost.on_host(HOST + script, "clusters/step.sh", stdin=stdin)
 
 
 class TestInput:
@@ -201,8 +201,8 @@ def test_every_command_that_a_script_names_is_of_its_own_lab() -> None:
     """Who copies a line from an error must not land on the default lab."""
     assert BY_MAKE.search("look with 'make ssh HOST=host-1'"), "the search finds nothing any more"
     found = [
-        f"{path.relative_to(SCRIPTS)}:{number}: {line.strip()}"
-        for path in sorted([*SCRIPTS.rglob("*.sh"), *SCRIPTS.rglob("*.py")])
+        f"{path.relative_to(COMPONENTS)}:{number}: {line.strip()}"
+        for path in sorted(COMPONENTS.glob("**/scripts/*.*"))
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
         if not line.lstrip().startswith(("#", '"""')) and BY_MAKE.search(line)
     ]

@@ -10,25 +10,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components import steps
-from components.digests import digest_of
+from components.steps import scripts
+from components.steps.digests import digest_of
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with one part, whose only script is ``go.sh``."""
-    part = tmp_path / "components" / "scripts" / "part"
+    part = tmp_path / "components" / "part" / "scripts"
     part.mkdir(parents=True)
     (part / "go.sh").write_text("#!/bin/sh\necho one\n")
     (part / "go.sh").chmod(0o755)
-    monkeypatch.setattr(steps, "PROJECT", tmp_path)
-    monkeypatch.setattr(steps, "SCRIPTS", tmp_path / "components" / "scripts")
+    monkeypatch.setattr(scripts, "PROJECT", tmp_path)
+    monkeypatch.setattr(scripts, "COMPONENTS", tmp_path / "components")
     return tmp_path
 
 
 @pytest.fixture
 def script(project: Path) -> Path:
-    return project / "components" / "scripts" / "part" / "go.sh"
+    return project / "components" / "part" / "scripts" / "go.sh"
 
 
 class TestDigest:
@@ -83,44 +83,44 @@ class TestDigest:
 class TestPublish:
     def test_a_preview_copies_nothing(self, project: Path, script: Path) -> None:
         before = sorted(project.rglob("*"))
-        scripts = steps.publish("part", "x-lab", dry_run=True)
+        published = scripts.publish("part", "x-lab", dry_run=True)
         assert sorted(project.rglob("*")) == before
-        assert scripts.digest == digest_of(script.parent)
+        assert published.digest == digest_of(script.parent)
 
     @pytest.mark.usefixtures("project")
     def test_a_preview_names_the_same_folder_as_its_up(self) -> None:
-        assert steps.publish("part", "x-lab", dry_run=True) == steps.publish("part", "x-lab", dry_run=False)
+        assert scripts.publish("part", "x-lab", dry_run=True) == scripts.publish("part", "x-lab", dry_run=False)
 
     def test_the_copy_is_whole_and_runs(self, project: Path, script: Path) -> None:
-        scripts = steps.publish("part", "x-lab", dry_run=False)
-        copy = project / scripts.folder / "go.sh"
+        published = scripts.publish("part", "x-lab", dry_run=False)
+        copy = project / published.folder / "go.sh"
         assert copy.read_bytes() == script.read_bytes()
         assert copy.stat().st_mode & stat.S_IXUSR
-        assert (project / scripts.folder).stat().st_mode & 0o777 == 0o755
-        assert digest_of(project / scripts.folder) == scripts.digest
+        assert (project / published.folder).stat().st_mode & 0o777 == 0o755
+        assert digest_of(project / published.folder) == published.digest
 
     def test_a_second_time_leaves_the_copy_as_it_is(self, project: Path) -> None:
-        folder = project / steps.publish("part", "x-lab", dry_run=False).folder
+        folder = project / scripts.publish("part", "x-lab", dry_run=False).folder
         before = {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in (folder, *folder.rglob("*"))}
-        assert project / steps.publish("part", "x-lab", dry_run=False).folder == folder
+        assert project / scripts.publish("part", "x-lab", dry_run=False).folder == folder
         assert {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in (folder, *folder.rglob("*"))} == before
         assert sorted(p.name for p in folder.parent.iterdir()) == [folder.name]
 
     def test_a_changed_script_leaves_the_old_copy_for_its_delete(self, project: Path, script: Path) -> None:
-        old = project / steps.publish("part", "x-lab", dry_run=False).folder
+        old = project / scripts.publish("part", "x-lab", dry_run=False).folder
         script.write_text("#!/bin/sh\necho two\n")
-        new = project / steps.publish("part", "x-lab", dry_run=False).folder
+        new = project / scripts.publish("part", "x-lab", dry_run=False).folder
         assert old != new
         assert (old / "go.sh").read_text() == "#!/bin/sh\necho one\n"
 
     def test_two_stacks_have_copies_of_their_own(self, project: Path) -> None:
-        folders = {steps.publish("part", stack, dry_run=False).folder for stack in ("a-lab", "b-lab")}
+        folders = {scripts.publish("part", stack, dry_run=False).folder for stack in ("a-lab", "b-lab")}
         assert len(folders) == 2
         assert all((project / folder / "go.sh").is_file() for folder in folders)
 
     @pytest.mark.usefixtures("project")
     def test_the_folder_is_named_relative_to_the_project(self) -> None:
-        folder = steps.publish("part", "x-lab", dry_run=True).folder
+        folder = scripts.publish("part", "x-lab", dry_run=True).folder
         assert re.fullmatch(r"\.lab/run/x-lab/part-[0-9a-f]{12}", folder)
 
 
@@ -129,8 +129,8 @@ class TestScripts:
 
     @pytest.mark.parametrize(
         "path",
-        sorted(p for p in steps.SCRIPTS.rglob("*") if p.is_file() and p.suffix in {".sh", ".py"}),
-        ids=lambda p: f"{p.parent.name}/{p.name}",
+        sorted(p for p in scripts.COMPONENTS.glob("**/scripts/*") if p.suffix in {".sh", ".py"}),
+        ids=lambda p: f"{p.parent.parent.name}/{p.name}",
     )
     def test_a_script_runs_or_is_sourced_never_both(self, path: Path) -> None:
         runs = path.read_text(encoding="utf-8").startswith("#!")

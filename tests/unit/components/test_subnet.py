@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components import labfile
-from components.hosts import nspawn
-from components.machine import Machine
-from components.scripts.nspawn import subnet
-from components.scripts.nspawn.subnet import Network, Route, SubnetError, captor, choose, free, in_use, wider
-from components.steps import SCRIPTS
+from components.checks.machine import Machine
+from components.config import lab_file
+from components.hosts.nspawn import component as nspawn
+from components.hosts.nspawn.scripts import subnet
+from components.hosts.nspawn.scripts.subnet import Network, Route, SubnetError, captor, choose, free, in_use, wider
+from components.steps.scripts import scripts_of
 from tools.setup import doctor
 
 LAB = IPv4Network("10.87.3.0/24")
@@ -199,7 +199,7 @@ class TestSaidBeforehand:
     """By ``make doctor`` and by the preflight, before anything is made."""
 
     def problems(self, there: Network | None, *, is_new: bool = True, **hosts: str) -> list[str]:
-        lab = labfile.parse({"hosts": {"kind": "nspawn", **hosts}}, "lab")
+        lab = lab_file.parse({"hosts": {"kind": "nspawn", **hosts}}, "lab")
         return nspawn.problems(lab, Machine("x86_64", 64, 10**6, 1000, is_root=True, network=there), is_new)
 
     @pytest.mark.parametrize("destinations", [(), ("0.0.0.0/1", "128.0.0.0/1"), RFC1918])
@@ -332,7 +332,7 @@ def test_the_kernel_routes_as_the_rules_were_read() -> None:
     """
     done = subprocess.run(
         ["unshare", "--net", "bash", "-euc", script],
-        capture_output=True, text=True, check=False, timeout=30, env={**os.environ, "SUBNET": str(SCRIPTS / "nspawn/subnet.py")},
+        capture_output=True, text=True, check=False, timeout=30, env={**os.environ, "SUBNET": str(scripts_of("nspawn") / "subnet.py")},
     )  # fmt: skip
     first, second, again, own = done.stdout.splitlines()
     assert "dev tun0" in first

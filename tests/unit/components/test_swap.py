@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components import machine
-from components.steps import SCRIPTS
+from components.checks import machine
+from components.steps.scripts import scripts_of
 from tools.setup import doctor
 
 HEAD = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
@@ -25,7 +25,7 @@ def function(script: Path, name: str) -> str:
 
 def test_upstreams_kubelet_starts_where_the_machine_swaps_and_swaps_no_pod() -> None:
     text = "set -eu; TAINT=true KUBE=/k DNS_ADDRESS=10.96.0.10\n"
-    text += function(SCRIPTS / "upstream" / "node.sh", "kubelet_config") + "kubelet_config"
+    text += function(scripts_of("upstream") / "node.sh", "kubelet_config") + "kubelet_config"
     said = subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=True, timeout=10).stdout
     config = yaml.safe_load(said)
     assert config["failSwapOn"] is False
@@ -35,7 +35,7 @@ def test_upstreams_kubelet_starts_where_the_machine_swaps_and_swaps_no_pod() -> 
 @pytest.mark.parametrize("part", ["k0s", "k3s", "microshift"])
 def test_the_other_kubelets_start_too(part: str) -> None:
     """MicroK8s' own default is ``--fail-swap-on=false``."""
-    text = (SCRIPTS / part / f"{part}.sh").read_text(encoding="utf-8")
+    text = (scripts_of(part) / f"{part}.sh").read_text(encoding="utf-8")
     assert re.search(r"failSwapOn: false|fail-swap-on=false", text)
 
 
@@ -76,8 +76,8 @@ def test_doctor_says_it_and_is_fine(mib: int, can: bool, words: str) -> None:
 
 
 def test_a_result_has_the_hosts_swap() -> None:
-    from benchmarks.hostprobe import _SCRIPT as SCRIPT
-    from benchmarks.hostprobe import HostProbe
+    from benchmarks.measure.host_probe import _SCRIPT as SCRIPT
+    from benchmarks.measure.host_probe import HostProbe
 
     said = subprocess.run(["sh", "-c", SCRIPT], input="", capture_output=True, text=True, check=True, timeout=10).stdout
     (line,) = (line for line in said.splitlines() if line.startswith("swap_kib="))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from components.steps import SCRIPTS
+from components.steps.scripts import scripts_of
 
 HOSTS = ("host-1", "host-2", "host-3")
 SSH = """#!/bin/bash
@@ -35,8 +35,8 @@ def run(tmp_path: Path) -> Path:
     """A run folder with the scripts, a list, and hosts behind an ssh of its own."""
     scripts = tmp_path / "d-0123456789ab"
     scripts.mkdir()
-    for part in ("ssh", "shared"):
-        shutil.copytree(SCRIPTS / part, scripts, dirs_exist_ok=True)
+    for part in ("ssh", "clusters"):
+        shutil.copytree(scripts_of(part), scripts, dirs_exist_ok=True)
     (scripts / "stage.sh").write_text('#!/bin/bash\ncat >/dev/null; echo "files $2" >>"$RUNS/log"\n')
     (scripts / "stage.sh").chmod(0o755)
     (tmp_path / "bin").mkdir()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from components.steps import SCRIPTS
+from components.steps.scripts import scripts_of
 
 GOOD = {
     "hostname": "HOST", "machine_id": "id of HOST", "architecture": "x86_64", "kernel": "6.1", "os": "ubuntu-24.04", "user": "root",
@@ -42,7 +42,11 @@ class Hosts:
         self.folder = folder
         self.step = folder / "k0s-0123456789ab"
         self.step.mkdir()
-        for path in (SCRIPTS / "shared/validate.py", SCRIPTS / "shared/facts.sh", *(SCRIPTS / "ssh").glob("*.*")):
+        for path in (
+            scripts_of("clusters") / "validate.py",
+            scripts_of("clusters") / "facts.sh",
+            *(scripts_of("ssh")).glob("*.*"),
+        ):
             shutil.copy(path, self.step)
         (folder / "bin").mkdir()
         (folder / "bin" / "ssh").write_text(SSH)

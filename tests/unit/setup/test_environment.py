@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from tools import environment
+from tools.errors import SetupError
 from tools.setup import gobuild, pip
-from tools.setup.errors import SetupError
 
 HOSTILE = {
     "Python": "PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONWARNINGS PYTHONOPTIMIZE PYTHONSAFEPATH PYTHONIOENCODING PYTHONHASHSEED VIRTUAL_ENV",

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from components.scripts.nspawn import orphans
-from tools import environment
-from tools.setup import places, stacks
-from tools.setup.errors import SetupError
-from tools.setup.progress import Progress
+from components.hosts.nspawn.scripts import orphans
+from tools import environment, places
+from tools.errors import SetupError
+from tools.lab import stacks
+from tools.progress import Progress
 
 
 @pytest.fixture

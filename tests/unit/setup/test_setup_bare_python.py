@@ -29,7 +29,11 @@ def _file(module: str) -> Path | None:
 
 def _foreign() -> dict[str, str]:
     """Imports that a bare Python lacks, reached from set-up, and the module that has each."""
-    found, seen, waiting = dict[str, str](), set[str](), ["tools.setup.__main__", "tools.environment"]
+    found, seen, waiting = (
+        dict[str, str](),
+        set[str](),
+        ["tools.setup.__main__", "tools.lab.__main__", "tools.environment"],
+    )
     while waiting:
         module = waiting.pop()
         path = _file(module)
@@ -56,6 +60,6 @@ def test_set_up_starts_without_any_package() -> None:
         "-I",
         "-S",
         "-c",
-        f"import sys; sys.path[0:0] = [{str(PROJECT)!r}]; import tools.setup.__main__",
+        f"import sys; sys.path[0:0] = [{str(PROJECT)!r}]; import tools.setup.__main__, tools.lab.__main__",
     ]
     assert subprocess.run(command, capture_output=True, text=True, check=False, timeout=60).stderr == ""

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.setup import bundle, doctor, redact, stacks, status
-from tools.setup.errors import SetupError
+from tools.errors import SetupError
+from tools.lab import bundle, redact, stacks, status
+from tools.setup import doctor
 
 KEY_TEXT = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", min_size=40, max_size=200)
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tools.errors import SetupError
 from tools.setup.cache import WORTH_A_LOOK_BYTES, key_of, keyed, link, only_one
-from tools.setup.errors import SetupError
 
 
 def _fill(folder: Path) -> None:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from tools.setup.places import PROJECT
+from tools.places import PROJECT
 
 PROGRAM = """
 import subprocess, sys
 from pathlib import Path
-from tools.setup import console
+from tools import console
 with console.recorded(Path(sys.argv[1])):
     print("out", flush=True)
     print("err", file=sys.stderr, flush=True)

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tools.setup import doctor, kvm
+from components.checks import kvm
+from tools.setup import doctor
 from tools.setup.doctor import Finding
 
 GOOD = Finding("memory", ok=True, needed=True, detail="8000 MiB")

@@ -22,7 +22,7 @@ def checkout(tmp_path: Path) -> Path:
         "tools/environment.py",
         "tools/pins.toml",
         "tools/bin/pulumi",
-        "tools/setup/errors.py",
+        "tools/errors.py",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PROJECT / name, tmp_path / name)

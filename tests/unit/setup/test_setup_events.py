@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.setup import events
-from tools.setup.places import PROJECT
+from tools.lab import events
+from tools.places import PROJECT
 
 RESOURCE = {"urn": "urn:host-1", "op": "create", "new": {"outputs": {"stdout": "canary"}}}
 SAID = [
@@ -50,8 +50,8 @@ def test_outcomes_and_errors_are_kept_and_nothing_else(tmp_path: Path) -> None:
 OUTLIVES = """
 import os, sys
 from pathlib import Path
-from tools.setup import events
-from tools.setup.places import PROJECT
+from tools.lab import events
+from tools.places import PROJECT
 with events.recorded(Path(sys.argv[1])) as (flag, _):
     if os.fork():
         os._exit(9)

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from tools.errors import SetupError
+from tools.lab import lifecycle, stacks
+from tools.progress import Progress
 from tools.setup import __main__ as setup
-from tools.setup import debian, lab, stacks
+from tools.setup import debian
 from tools.setup.cache import TAG, claim, keyed
-from tools.setup.errors import SetupError
-from tools.setup.progress import Progress
 
 
 def test_a_folder_with_other_things_in_it_is_not_taken_and_not_emptied(tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_an_unknown_package_has_no_candidate() -> None:
 def test_destroy_without_an_engine_is_one_paragraph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stacks, "exists", lambda _: True)
     with pytest.raises(SetupError, match=r"There is no Pulumi in .*: set-up has not run with this cache.*make setup"):
-        lab.destroy(tmp_path, "upstream-lab", Progress(tmp_path))
+        lifecycle.destroy(tmp_path, "upstream-lab", Progress(tmp_path))
 
 
 def test_what_runs_ends_when_set_up_is_told_to_stop(tmp_path: Path) -> None:

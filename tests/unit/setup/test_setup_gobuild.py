@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tools.setup import __main__ as program
+from tools import program
+from tools.errors import SetupError
+from tools.progress import Progress
 from tools.setup import gobuild
-from tools.setup.errors import SetupError
-from tools.setup.progress import Progress
 
 PIN: dict[str, Any] = {"folder": "pause", "package": ".", "version": "1"}
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tools.errors import SetupError
+from tools.progress import Progress
 from tools.setup import packages
-from tools.setup.errors import SetupError
-from tools.setup.progress import Progress
 
 WANTED = {"dpkg": "is there", "litelab-no-such-package": "is not"}
 

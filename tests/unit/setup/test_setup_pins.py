@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from components import pins as components_pins
-from components.settings import DEFAULT_MINOR
+from components.catalog import pins as components_pins
+from components.config.settings import DEFAULT_MINOR
+from tools.places import TOOLS
 from tools.setup import gobuild, images, pins, venv
-from tools.setup.places import TOOLS
 
 PINS = pins.load()
 MINORS = list(components_pins.versions("upstream"))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tools.errors import SetupError
 from tools.setup import pins
-from tools.setup.errors import SetupError
 
 TEXT = pins.FILE.read_text(encoding="utf-8")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.setup import places
+from tools import places
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 CALLER = 54321

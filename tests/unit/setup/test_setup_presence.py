@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tools.setup import presence, stacks, status
-from tools.setup.errors import SetupError
-from tools.setup.places import PROJECT
-from tools.setup.presence import Part, Presence, Seen
+from tools.errors import SetupError
+from tools.lab import presence, stacks, status
+from tools.lab.presence import Part, Presence, Seen
+from tools.places import PROJECT
 
 HOSTS = "urn:pulumi:my::litelab::litelab:lab:Lab$litelab:hosts:NspawnHosts::hosts"
 
@@ -246,9 +246,9 @@ class TestStatus:
 
 
 class TestExisting:
-    """``components/scripts/existing/presence.sh`` against an ssh that says what a host would."""
+    """``components/hosts/existing/scripts/presence.sh`` against an ssh that says what a host would."""
 
-    SCRIPT = PROJECT / "components/scripts/existing/presence.sh"
+    SCRIPT = PROJECT / "components/hosts/existing/scripts/presence.sh"
 
     def look(self, tmp_path: Path, said: str, code: int = 0) -> str:
         (tmp_path / "lab.id").write_text("my-abc\n")
@@ -287,9 +287,9 @@ class TestExisting:
 
 
 class TestLibvirt:
-    """``components/scripts/libvirt/presence.py`` against a virsh that keeps one guest's state in a file."""
+    """``components/hosts/libvirt/scripts/presence.py`` against a virsh that keeps one guest's state in a file."""
 
-    SCRIPT = PROJECT / "components/scripts/libvirt/presence.py"
+    SCRIPT = PROJECT / "components/hosts/libvirt/scripts/presence.py"
     VIRSH = """#!/bin/bash
 shift 3
 echo "$*" >>"$STATE.calls"

@@ -8,15 +8,19 @@ from typing import Any
 
 import pytest
 
-from tools.setup import published
+from components.steps import scripts
+from tools.lab import published
 
 FOLDER = ".lab/run/x-lab/k0s-0123456789ab"
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    for name in ("shared/step.sh", "download/download.py", "k0s/reset.sh", "k0s/step.sh"):
-        path = tmp_path / "components/scripts" / name
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(scripts, "COMPONENTS", tmp_path / "components")
+    (tmp_path / "components/ssh/scripts").mkdir(parents=True)
+    for name in ("clusters/step.sh", "catalog/download.py", "k0s/reset.sh", "k0s/step.sh"):
+        part, _, file = name.partition("/")
+        path = tmp_path / "components" / ("clusters/k0s" if part == "k0s" else part) / "scripts" / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"#!/bin/sh\n# {name}\n")
         path.chmod(0o755)

@@ -19,8 +19,8 @@ import pytest
 
 from tests.doubles.authority import Authority
 from tools import environment
+from tools.errors import SetupError
 from tools.setup import site
-from tools.setup.errors import SetupError
 
 
 @pytest.fixture

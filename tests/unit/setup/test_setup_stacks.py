@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from tools.setup import stacks
-from tools.setup.errors import SetupError
-from tools.setup.progress import Progress
+from tools.errors import SetupError
+from tools.lab import stacks
+from tools.progress import Progress
 
 NO_PROCESS = 2**22 + 1
 """Above the largest process id that Linux gives."""

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tools.progress import Progress
 from tools.setup import gobuild, vendor
-from tools.setup.progress import Progress
 
 NAME, VERSION = "pulumi-resource-thing", "1.2.3"
 

@@ -6,7 +6,7 @@ import signal
 
 import pulumi
 
-from components.hosts.nspawn import NspawnHosts, NspawnSettings
+from components.hosts.nspawn.component import NspawnHosts, NspawnSettings
 
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 hosts = NspawnHosts("hosts", NspawnSettings.model_validate({}), ["controller", "worker", "worker"], "perf")

@@ -1,0 +1,1 @@
+"""How figures are computed from samples: pure functions."""

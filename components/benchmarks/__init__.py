@@ -1,0 +1,1 @@
+"""What a lab measures: the command resources of its workloads."""

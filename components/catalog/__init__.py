@@ -1,0 +1,1 @@
+"""What is downloaded: pinned releases, artifacts and images."""

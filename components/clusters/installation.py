@@ -1,0 +1,333 @@
+"""What distributions have in common: which steps there are, in what order, and what each is told.
+
+=============  ==========================  ==================================================================
+step           script, where               what it does
+=============  ==========================  ==================================================================
+artifacts      fetch.py, operator          programs and images, whole and checked, into the cache
+validate       validate.py, operator       every host's facts; what can't become a cluster is refused
+stage-HOST     stage.sh, operator          files and scripts to the host; ``prepare.sh`` there makes it ready
+supply         supply.sh, operator         what was corrected of files and images since then to the first controller, if it
+                                           does not run yet
+init           init.sh, first controller   configures and starts it, until its API is ready
+join-HOST      join.sh, operator           a token for this host alone from ``token.sh`` on the first controller,
+                                           handed to ``node.sh`` on the host, then invalidated
+upgrade        upgrade.sh, operator        brings hosts to the wanted version, one by one (``running.sh``,
+                                           ``upgrade-host.sh`` there); nothing on a fresh lab
+verify         verify.sh, first controller every node Ready, taints as they must be, DNS up; prints the kubeconfig
+=============  ==========================  ==================================================================
+
+``reset.sh`` on a host undoes all of it, when the lab ends and the host lives on. A distribution's own scripts are ``prepare.sh``,
+``init.sh``, ``token.sh``, ``node.sh``, ``verify.sh``, ``running.sh``, ``upgrade-host.sh``, ``reset.sh``; the others are
+shared, and any can be replaced by one of the same name. No step but ``artifacts`` and ``upgrade`` is told the version: a changed one
+upgrades a cluster, and installs nothing again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import pulumi
+from pulumi_command import local
+from pydantic import model_validator
+
+from components.catalog import artifacts, pins
+from components.config.settings import LabSettings
+from components.hosts.host import Host
+from components.steps.digests import short_digest
+from components.steps.scripts import Scripts, publish
+from components.steps.steps import local_step, remote_step
+
+OWN_IMAGES = ("pause", "busybox")
+"""Images of set-up that workloads and tests start on every lab."""
+
+
+@dataclass(frozen=True)
+class Traits:
+    """How a distribution differs from the others.
+
+    Attributes:
+        part: its name, and that of its scripts' folder.
+        ports: TCP ports that it needs on every host.
+        memory_mib: what a host must have at least.
+        disk_mib: what must be free at least.
+        workers_join_together: else one after another.
+        is_one_cluster: what every host is part of, so that none can stay when a controller is made anew.
+        nodes: which hosts are nodes of the cluster, as ``kubectl get nodes`` must show.
+        after_controllers: a script of the operator's machine that runs when the last of several controllers has joined, or ``""``.
+        values: further settings for its scripts, as ``KEY=VALUE`` in plain characters.
+        prepare_values: what ``prepare.sh`` is told, likewise.
+        prepare_s: how long that may take.
+    """
+
+    part: str
+    ports: tuple[int, ...]
+    memory_mib: int = 900
+    disk_mib: int = 1500
+    workers_join_together: bool = True
+    is_one_cluster: bool = True
+    nodes: Callable[[Any, list[Host]], list[Host]] = lambda _, hosts: hosts
+    after_controllers: str = ""
+    values: Callable[[Any], Mapping[str, str]] = field(default=lambda _: {})
+    prepare_values: Callable[[Any], Mapping[str, str]] = field(default=lambda _: {})
+    prepare_s: int = 300
+
+
+def release(lab: LabSettings) -> pins.Release:
+    """The version that a lab asks for.
+
+    Raises:
+        ValueError: there is none; one sentence.
+    """
+    try:
+        return pins.release(lab.pinned_as, lab.minor, lab.version)
+    except pins.PinError as error:
+        raise ValueError(str(error)) from None
+
+
+class InstalledSettings(LabSettings):
+    """A lab of a distribution whose versions are pinned."""
+
+    @model_validator(mode="after")
+    def _version_is_known(self) -> Self:
+        release(self)
+        return self
+
+
+def check(lab: LabSettings) -> None:
+    """Look at what the lab's file names, before anything is made.
+
+    Raises:
+        SettingsError: a file is not there or is not what it should be.
+    """
+    artifacts.wanted(lab, release(lab))
+
+
+class InstalledCluster(pulumi.ComponentResource):
+    """A cluster of a distribution on hosts that are given.
+
+    Attributes:
+        kubeconfig: the administrator's, a secret; a context for each controller, the first one current.
+        version: what runs.
+        ready: the last step; who depends on it finds every node Ready and cluster DNS up.
+        proof: of each file, its digest and who vouches for it.
+        joins: the step by which each further host joined; its output is a secret.
+        nodes: names of the hosts that are nodes.
+        contexts: of the kubeconfig, those that are clusters of their own; none where all is one cluster.
+    """
+
+    kubeconfig: pulumi.Output[str]
+    version: str
+    ready: pulumi.Resource
+    proof: pulumi.Output[Any]
+    joins: dict[str, local.Command]
+    nodes: list[str]
+    contexts: list[str]
+
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        traits: Traits,
+        args: LabSettings,
+        hosts: list[Host],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__(kind, name, None, opts)
+        self._traits, self._args, self._hosts = traits, args, hosts
+        self._scripts: Scripts = publish(
+            traits.part, pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run(), also=("catalog", "ssh", "clusters")
+        )
+        wanted = release(args)
+        self.version = wanted.version
+        self._controllers = [h for h in hosts if h.role == "controller"]
+        self._workers = [h for h in hosts if h.role == "worker"]
+        first = self._controllers[0]
+        # With a controller made anew, or another number of them, it is another cluster: all hosts are taken back and join it.
+        self._of_cluster = [h.identity for h in self._controllers] if traits.is_one_cluster else []
+        self.joins = {}
+        self.nodes = [h.name for h in traits.nodes(args, hosts)]
+        self.contexts = []
+
+        fetched = self._artifacts(wanted)
+        validated = self._validate()
+        staged = self._staged({h.name: self._stage(h, fetched, validated) for h in hosts})
+        supplied = self._supply(first, fetched, staged[first.name])
+        begun = remote_step(
+            "init",
+            first,
+            self._scripts,
+            "init.sh",
+            stdin=self._input(first),
+            triggers=self._of_cluster,
+            opts=self._after(supplied),
+        )
+        before: list[pulumi.Resource] = [begun]
+        for host in self._controllers[1:]:
+            before = [self._join(host, staged[host.name], *before)]
+        if traits.after_controllers and len(self._controllers) > 1:
+            others = [h.name for h in self._controllers[1:]]
+            settled = local_step(
+                traits.after_controllers.removesuffix(".sh"),
+                self._scripts,
+                traits.after_controllers,
+                environment={"FIRST": first.name, "OTHERS": " ".join(others)},
+                triggers=self._of_cluster,
+                opts=self._after(*before),
+            )
+            before = [settled]
+        joined = list(before)
+        for host in self._workers:
+            step = self._join(host, staged[host.name], *before)
+            joined.append(step)
+            if not traits.workers_join_together:
+                before = [step]
+        # Before the cluster is verified: what hosts lack of a changed list may be why it was not.
+        brought = local_step(
+            "upgrade",
+            self._scripts,
+            "upgrade.sh",
+            environment={
+                "HOSTS": " ".join(h.name for h in [*self._controllers, *self._workers]),
+                "NODES": " ".join(h.name for h in hosts if self._runs_pods(h) == "true"),
+                "FIRST": first.name,
+            },
+            stdin=self._input(None),
+            triggers=[_list_of(fetched)],
+            opts=self._after(*joined),
+        )
+        verified = self.ready = remote_step(
+            "verify",
+            first,
+            self._scripts,
+            "verify.sh",
+            # Who is a node is told to this step alone: one more worker changes nothing on the others.
+            stdin=self._input(
+                first,
+                NODES=",".join(self.nodes),
+                ADDRESSES=pulumi.Output.all(*[h.address for h in traits.nodes(args, hosts)]).apply(",".join),
+            ),
+            opts=self._after(brought),
+        )
+        self.proof = fetched.stdout.apply(lambda text: json.loads(text)["files"])
+        self.kubeconfig = pulumi.Output.secret(verified.stdout.apply(str))
+        self.register_outputs({"kubeconfig": self.kubeconfig, "version": self.version})
+
+    def _staged(self, steps: Mapping[str, pulumi.Resource]) -> Mapping[str, pulumi.Resource]:
+        """What a host's first or joining step waits for, by host; a distribution may put steps of its own before."""
+        return steps
+
+    def _after(self, *steps: pulumi.Resource, host: Host | None = None) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(
+            parent=self, depends_on=list(steps), deleted_with=host.gone_with if host is not None else None
+        )
+
+    def _artifacts(self, wanted: pins.Release) -> local.Command:
+        request = {
+            "part": self._traits.part,
+            "version": wanted.version,
+            "own": list(OWN_IMAGES),
+            "files": artifacts.wanted(self._args, wanted),
+        }
+        text = json.dumps(request)
+        return local_step(
+            "artifacts", self._scripts, "fetch.py", stdin=text, triggers=[short_digest(text)], opts=self._after()
+        )
+
+    def _validate(self) -> local.Command:
+        pairs = [pulumi.Output.concat(h.name, "=", h.address) for h in self._hosts]
+        return local_step(
+            "validate",
+            self._scripts,
+            "validate.py",
+            environment={
+                "HOSTS": pulumi.Output.all(*pairs).apply(",".join),
+                "PORTS": ",".join(map(str, self._traits.ports)),
+                "MEMORY_MIB": str(self._traits.memory_mib),
+                "DISK_MIB": str(self._traits.disk_mib),
+            },
+            triggers=[h.identity for h in self._hosts],
+            opts=self._after(*(h.made for h in self._hosts)),
+        )
+
+    def _stage(self, host: Host, *before: pulumi.Resource) -> local.Command:
+        return local_step(
+            f"stage-{host.name}",
+            self._scripts,
+            "stage.sh",
+            arguments=[host.name],
+            environment={
+                "PREPARE_S": str(self._traits.prepare_s),
+                "RUNS_PODS": self._runs_pods(host),
+                # Every other host's next step waits for its API.
+                "GOES_FIRST": str(host is self._controllers[0]).lower(),
+            },
+            stdin="".join(f"{key}={value}\n" for key, value in self._traits.prepare_values(self._args).items()),
+            triggers=[host.identity, *self._of_cluster],
+            opts=self._after(*before, host=host),
+        )
+
+    def _supply(self, first: Host, fetched: local.Command, *before: pulumi.Resource) -> local.Command:
+        """A corrected artifact reaches the first controller before it starts; further hosts get theirs as they join."""
+        return local_step(
+            "supply",
+            self._scripts,
+            "supply.sh",
+            arguments=[first.name],
+            environment={"PREPARE_S": str(self._traits.prepare_s), "RUNS_PODS": self._runs_pods(first)},
+            triggers=[first.identity, *self._of_cluster, _list_of(fetched)],
+            opts=self._after(*before),
+        )
+
+    def _runs_pods(self, host: Host) -> str:
+        """Whether a host needs images."""
+        return str(host.name in self.nodes).lower()
+
+    def _join(self, host: Host, *before: pulumi.Resource) -> local.Command:
+        step = self.joins[host.name] = local_step(
+            f"join-{host.name}",
+            self._scripts,
+            "join.sh",
+            arguments=[host.name],
+            environment={
+                "FIRST": self._controllers[0].name,
+                "ROLE": host.role,
+                "RUNS_PODS": self._runs_pods(host),
+                "PREPARE_S": str(self._traits.prepare_s),
+            },
+            stdin=self._input(host),
+            triggers=[host.identity, *self._of_cluster],
+            secret=True,
+            opts=self._after(*before, host=host),
+        )
+        return step
+
+    def _input(self, host: Host | None, **more: pulumi.Input[str]) -> pulumi.Output[str]:
+        """What a script is told: ``KEY=VALUE`` lines and, where it runs on the host itself, ``---``."""
+        args = self._args
+        plain = {
+            "ADDONS": args.addons,
+            "CONTROLLERS": str(args.controllers),
+            "INTERNET": str(args.hosts.internet).lower(),
+            "RUNS_WORKLOADS": str(args.controller_runs_workloads).lower(),
+            "ROLE": host.role if host is not None else "",
+            **self._traits.values(args),
+        }
+        lines = pulumi.Output.concat(
+            "".join(f"{key}={value}\n" for key, value in plain.items()),
+            *[pulumi.Output.concat(key, "=", value, "\n") for key, value in more.items()],
+        )
+        addresses = pulumi.Output.all(*[h.address for h in self._controllers]).apply(",".join)
+        text = pulumi.Output.concat(lines, "CONTROLLER_ADDRESSES=", addresses, "\n")
+        if host is None:
+            return text
+        text = pulumi.Output.concat(text, "ADDRESS=", host.address, "\n")
+        # join.sh puts the mark itself, before the token.
+        return pulumi.Output.concat(text, "---\n") if host is self._controllers[0] else text
+
+
+def _list_of(fetched: local.Command) -> pulumi.Output[str]:
+    """Digest of what hosts are to have: version, programs, images."""
+    return fetched.stdout.apply(lambda text: str(json.loads(text)["list"]))

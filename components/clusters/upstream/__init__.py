@@ -1,0 +1,1 @@
+"""Upstream Kubernetes, built from its Go modules."""

@@ -1,0 +1,1 @@
+"""Port forwards to API servers that are reached through another machine."""

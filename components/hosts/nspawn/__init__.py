@@ -1,0 +1,1 @@
+"""Hosts that are systemd-nspawn containers of this machine."""

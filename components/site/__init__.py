@@ -1,0 +1,1 @@
+"""What the place where a lab stands asks of its hosts: proxy, authority, mirrors."""

@@ -1,0 +1,1 @@
+"""Steps: scripts as command resources."""
