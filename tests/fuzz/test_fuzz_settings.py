@@ -17,7 +17,7 @@ from components.config import discovery
 from components.config.lab_file import load, parse
 from components.config.layers import Configured
 from components.config.settings import LabSettings, Registry, SettingsError
-from components.hosts.existing.component import parse_address, parse_known_key
+from components.hosts.existing.known_hosts import parse_address, parse_known_key
 from components.places import PROJECT
 from components.site import logins
 from components.site.mirrors import K3S, containerd, crio, k3s, mirror_of

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from components.checks.machine import Machine
 from components.config.lab_file import model_for, parse
 from components.config.settings import SettingsError
-from components.hosts.existing import component as existing
-from components.hosts.existing.component import ExistingSettings, parse_address, parse_known_key
+from components.hosts.existing import preflight as existing
+from components.hosts.existing.known_hosts import parse_address, parse_known_key
+from components.hosts.existing.settings import ExistingSettings
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILWBcIbHkD/3xHoyFAvxaHjN4bRMX6qDLXUstH+MqyoF"
 ADDRESSES = ["192.0.2.11", "192.0.2.12", "node-3.lab.example:2222"]

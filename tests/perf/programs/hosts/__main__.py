@@ -6,7 +6,8 @@ import signal
 
 import pulumi
 
-from components.hosts.nspawn.component import NspawnHosts, NspawnSettings
+from components.hosts.nspawn.component import NspawnHosts
+from components.hosts.nspawn.settings import NspawnSettings
 
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 hosts = NspawnHosts("hosts", NspawnSettings.model_validate({}), ["controller", "worker", "worker"], "perf")
