@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.model.outcome import UserError
-from inputs import refusals, suggestions, yamlfile
+from inputs import suggestions, validation_errors, yamlfile
 from inputs.errors import InputError
 from inputs.places import Place, dotted
 from inputs.textfile import read_text
@@ -54,7 +54,7 @@ def _named(
     """The place and the content of an entry of ``clusters``, ``contexts`` or ``users``."""
     entries = document.content.get(key)
     if not isinstance(entries, list):
-        msg = f"{document.at((key,))}: {key}: must be a list of entries with name and {inside}, and it is {refusals.shown(entries)}."
+        msg = f"{document.at((key,))}: {key}: must be a list of entries with name and {inside}, and it is {validation_errors.shown(entries)}."
         raise InputError(msg)
     for number, entry in enumerate(entries):
         if isinstance(entry, Mapping) and entry.get("name") == name and isinstance(entry.get(inside), Mapping):
@@ -62,5 +62,5 @@ def _named(
     names = [str(entry.get("name")) for entry in entries if isinstance(entry, Mapping)]
     near = suggestions.nearest(str(name), names)
     where = f"{document.at(asked)}: {dotted(asked)}: " if asked else f"{document.shown}: "
-    msg = f"{where}there is no {inside} {refusals.shown(name)} in {key}, or it is empty.{near} There are: {', '.join(names) or 'none'}."
+    msg = f"{where}there is no {inside} {validation_errors.shown(name)} in {key}, or it is empty.{near} There are: {', '.join(names) or 'none'}."
     raise InputError(msg)

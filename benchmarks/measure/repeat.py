@@ -15,10 +15,10 @@ from benchmarks.kube.connection import Answer, Connection
 from benchmarks.kube.events import event_time
 from benchmarks.kube.watch import ApiWatchSource, Relisted, WatchLostError, WatchReader
 from benchmarks.measure.clientload import LoadMeter
-from benchmarks.measure.origin import Origin
+from benchmarks.measure.clock_origin import ClockOrigin
+from benchmarks.measure.observations import CONFLICT, Observations
 from benchmarks.measure.podtable import PodTable
 from benchmarks.measure.progress import say
-from benchmarks.measure.taken import CONFLICT, Taken
 from benchmarks.model.outcome import MeasurementError
 from benchmarks.model.samples import CallSample, ClientLoad, Phase, Repeat, Resource, Verb
 from benchmarks.model.workload import Workload
@@ -42,7 +42,7 @@ class RepeatRun:
         connection: Connection,
         workload: Workload,
         namespace: str,
-        origin: Origin,
+        origin: ClockOrigin,
         phase: Phase,
         index: int,
         others: Callable[[], Awaitable[object]] | None = None,
@@ -58,7 +58,7 @@ class RepeatRun:
         self._reader = WatchReader(ApiWatchSource(connection, f"/api/v1/namespaces/{namespace}/pods"))
         self._meter = LoadMeter()
         self._load: ClientLoad | None = None
-        self._taken = Taken(workload, origin, phase, index, namespace)
+        self._taken = Observations(workload, origin, phase, index, namespace)
 
     async def measure(self) -> None:
         """All phases in order. What was measured badly is in the record; what could not be measured is raised."""

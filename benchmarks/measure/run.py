@@ -17,12 +17,12 @@ from benchmarks.figures.slo import percent
 from benchmarks.figures.summary import summarise, throughput_true_pods_per_min
 from benchmarks.kube.connection import Connection
 from benchmarks.kube.namespaces import Namespaces
+from benchmarks.measure.clock_origin import ClockOrigin
 from benchmarks.measure.fingerprint import Fingerprint, bare_fingerprint, take_fingerprint
 from benchmarks.measure.host_probe import after_run, probe_hosts
-from benchmarks.measure.origin import Origin
+from benchmarks.measure.multi_cluster import Cluster, MultiClusterRun
 from benchmarks.measure.priority import go_first
 from benchmarks.measure.progress import say
-from benchmarks.measure.spread import Cluster, SpreadRun
 from benchmarks.model import result_folder
 from benchmarks.model.hosts_file import LabHosts, Step
 from benchmarks.model.outcome import MeasurementError
@@ -53,7 +53,7 @@ async def run_workload(
     """
     go_first()
     run_id = secrets.token_hex(4)
-    origin, started_at = Origin.now(), datetime.now(UTC)
+    origin, started_at = ClockOrigin.now(), datetime.now(UTC)
     state = _State()
     async with contextlib.AsyncExitStack() as opened:
         connections = [
@@ -88,7 +88,7 @@ async def _measure(
     workload: Workload,
     lab: LabHosts | None,
     run_id: str,
-    origin: Origin,
+    origin: ClockOrigin,
     state: _State,
     folder: result_folder.ResultFolder,
 ) -> None:
@@ -114,14 +114,14 @@ async def _measure(
             if phase == "measured":
                 await cluster.namespaces.await_earlier()
             await cluster.namespaces.create(namespace)
-        repeat_run = SpreadRun(state.clusters, namespace, origin, phase, index)
+        repeat_run = MultiClusterRun(state.clusters, namespace, origin, phase, index)
         try:
             await repeat_run.measure()
         finally:
             repeat = repeat_run.record()
             state.repeats.append(repeat)
             folder.append_samples(repeat)
-        say(_told(repeat, workload))
+        say(_progress_line(repeat, workload))
         if phase == "measured" and repeat.pods_succeeded == 0 and index < workload.repeats:
             say("  no pod came up: further repeats would only repeat that")
             break
@@ -160,7 +160,7 @@ def _noted(state: _State, interrupted: Sequence[str], workload: Workload, server
         state.errors.append(str(_interruption(interrupted[0], workload, server)))
 
 
-def _told(repeat: Repeat, workload: Workload) -> str:
+def _progress_line(repeat: Repeat, workload: Workload) -> str:
     label = f"warm-up {repeat.index}/{workload.warmups}"
     if repeat.phase == "measured":
         label = f"repeat {repeat.index}/{workload.repeats}"
@@ -174,7 +174,7 @@ def _told(repeat: Repeat, workload: Workload) -> str:
 def _result(
     workload: Workload,
     run_id: str,
-    origin: Origin,
+    origin: ClockOrigin,
     started_at: datetime,
     state: _State,
     lab: LabHosts | None,

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from benchmarks.model.outcome import UserError
-from inputs import jsonfile, refusals
+from inputs import jsonfile, validation_errors
 from inputs.errors import InputError
 from inputs.model import InputModel
 
@@ -75,4 +75,4 @@ def _read(path: Path, model: type[ModelT]) -> ModelT:
     try:
         return model.model_validate(document.content)
     except ValidationError as error:
-        raise UserError(refusals.sentence(refusals.explain(error, model, document))) from error
+        raise UserError(validation_errors.sentence(validation_errors.explain(error, model, document))) from error

@@ -14,7 +14,7 @@ from benchmarks.model.hosts_file import Step
 from benchmarks.model.outcome import UserError
 from benchmarks.model.samples import Repeat
 from benchmarks.model.workload import Workload
-from inputs import jsonfile, refusals, textfile
+from inputs import jsonfile, textfile, validation_errors
 from inputs.errors import InputError
 
 _MOST_TOLD = 5
@@ -65,5 +65,5 @@ def _refusal(error: ValidationError, content: bytes, shown: str) -> str:
         document = jsonfile.parse_json(textfile.decoded(content, shown), shown)
     except InputError as damage:
         return str(damage)
-    why = refusals.sentence(refusals.explain(error, Result, document, most=_MOST_TOLD))
+    why = validation_errors.sentence(validation_errors.explain(error, Result, document, most=_MOST_TOLD))
     return f"{shown} is no result of this version: {why}"

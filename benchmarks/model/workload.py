@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from benchmarks.model.outcome import UserError
-from inputs import refusals, suggestions, yamlfile
+from inputs import suggestions, validation_errors, yamlfile
 from inputs.errors import InputError
 from inputs.limits import MOST_REPEATS
 from inputs.model import InputModel
@@ -131,4 +131,4 @@ def load(name_or_path: str, *, repeats: int | None = None, warmups: int | None =
     try:
         return Workload.model_validate(content | {key: value for key, value in overrides.items() if value is not None})
     except ValidationError as error:
-        raise UserError(refusals.sentence(refusals.explain(error, Workload, document))) from error
+        raise UserError(validation_errors.sentence(validation_errors.explain(error, Workload, document))) from error

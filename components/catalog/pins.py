@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, ValidationInfo, field_validator
 
-from inputs import refusals
+from inputs import validation_errors
 from inputs.errors import InputError
 from inputs.tomlfile import read_toml
 
@@ -111,7 +111,9 @@ def _read(path: Path) -> dict[str, _Distribution]:
     try:
         return _Distributions.model_validate(document.content).root
     except ValidationError as error:
-        raise InputError(refusals.sentence(refusals.explain(error, _Distributions, document))) from None
+        raise InputError(
+            validation_errors.sentence(validation_errors.explain(error, _Distributions, document))
+        ) from None
 
 
 def require_whole(path: Path) -> None:

@@ -151,25 +151,25 @@ class InstalledCluster(pulumi.ComponentResource):
         self.nodes = [h.name for h in traits.nodes(args, hosts)]
         self.contexts = []
 
-        fetched = self._artifacts(wanted)
-        validated = self._validate()
-        staged = self._staged({h.name: self._stage(h, fetched, validated) for h in hosts})
-        supplied = self._supply(first, fetched, staged[first.name])
-        begun = remote_step(
+        artifacts_step = self._artifacts(wanted)
+        validate_step = self._validate()
+        stage_steps = self._staged({h.name: self._stage(h, artifacts_step, validate_step) for h in hosts})
+        supply_step = self._supply(first, artifacts_step, stage_steps[first.name])
+        init_step = remote_step(
             "init",
             first,
             self._scripts,
             "init.sh",
             stdin=self._input(first),
             triggers=self._of_cluster,
-            opts=self._after(supplied),
+            opts=self._after(supply_step),
         )
-        before: list[pulumi.Resource] = [begun]
+        before: list[pulumi.Resource] = [init_step]
         for host in self._controllers[1:]:
-            before = [self._join(host, staged[host.name], *before)]
+            before = [self._join(host, stage_steps[host.name], *before)]
         if traits.after_controllers and len(self._controllers) > 1:
             others = [h.name for h in self._controllers[1:]]
-            settled = local_step(
+            after_controllers_step = local_step(
                 traits.after_controllers.removesuffix(".sh"),
                 self._scripts,
                 traits.after_controllers,
@@ -177,15 +177,15 @@ class InstalledCluster(pulumi.ComponentResource):
                 triggers=self._of_cluster,
                 opts=self._after(*before),
             )
-            before = [settled]
-        joined = list(before)
+            before = [after_controllers_step]
+        join_steps = list(before)
         for host in self._workers:
-            step = self._join(host, staged[host.name], *before)
-            joined.append(step)
+            step = self._join(host, stage_steps[host.name], *before)
+            join_steps.append(step)
             if not traits.workers_join_together:
                 before = [step]
         # Before the cluster is verified: what hosts lack of a changed list may be why it was not.
-        brought = local_step(
+        upgrade_step = local_step(
             "upgrade",
             self._scripts,
             "upgrade.sh",
@@ -195,10 +195,10 @@ class InstalledCluster(pulumi.ComponentResource):
                 "FIRST": first.name,
             },
             stdin=self._input(None),
-            triggers=[_list_of(fetched)],
-            opts=self._after(*joined),
+            triggers=[_list_of(artifacts_step)],
+            opts=self._after(*join_steps),
         )
-        verified = self.ready = remote_step(
+        verify_step = self.ready = remote_step(
             "verify",
             first,
             self._scripts,
@@ -209,10 +209,10 @@ class InstalledCluster(pulumi.ComponentResource):
                 NODES=",".join(self.nodes),
                 ADDRESSES=pulumi.Output.all(*[h.address for h in traits.nodes(args, hosts)]).apply(",".join),
             ),
-            opts=self._after(brought),
+            opts=self._after(upgrade_step),
         )
-        self.proof = fetched.stdout.apply(lambda text: json.loads(text)["files"])
-        self.kubeconfig = pulumi.Output.secret(verified.stdout.apply(str))
+        self.proof = artifacts_step.stdout.apply(lambda text: json.loads(text)["files"])
+        self.kubeconfig = pulumi.Output.secret(verify_step.stdout.apply(str))
         self.register_outputs({"kubeconfig": self.kubeconfig, "version": self.version})
 
     def _staged(self, steps: Mapping[str, pulumi.Resource]) -> Mapping[str, pulumi.Resource]:
@@ -221,7 +221,7 @@ class InstalledCluster(pulumi.ComponentResource):
 
     def _after(self, *steps: pulumi.Resource, host: Host | None = None) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(
-            parent=self, depends_on=list(steps), deleted_with=host.gone_with if host is not None else None
+            parent=self, depends_on=list(steps), deleted_with=host.deleted_with if host is not None else None
         )
 
     def _artifacts(self, wanted: pins.Release) -> local.Command:
@@ -249,7 +249,7 @@ class InstalledCluster(pulumi.ComponentResource):
                 "DISK_MIB": str(self._traits.disk_mib),
             },
             triggers=[h.identity for h in self._hosts],
-            opts=self._after(*(h.made for h in self._hosts)),
+            opts=self._after(*(h.resource for h in self._hosts)),
         )
 
     def _stage(self, host: Host, *before: pulumi.Resource) -> local.Command:
@@ -269,7 +269,7 @@ class InstalledCluster(pulumi.ComponentResource):
             opts=self._after(*before, host=host),
         )
 
-    def _supply(self, first: Host, fetched: local.Command, *before: pulumi.Resource) -> local.Command:
+    def _supply(self, first: Host, artifacts_step: local.Command, *before: pulumi.Resource) -> local.Command:
         """A corrected artifact reaches the first controller before it starts; further hosts get theirs as they join."""
         return local_step(
             "supply",
@@ -277,7 +277,7 @@ class InstalledCluster(pulumi.ComponentResource):
             "supply.sh",
             arguments=[first.name],
             environment={"PREPARE_S": str(self._traits.prepare_s), "RUNS_PODS": self._runs_pods(first)},
-            triggers=[first.identity, *self._of_cluster, _list_of(fetched)],
+            triggers=[first.identity, *self._of_cluster, _list_of(artifacts_step)],
             opts=self._after(*before),
         )
 
@@ -328,6 +328,6 @@ class InstalledCluster(pulumi.ComponentResource):
         return pulumi.Output.concat(text, "---\n") if host is self._controllers[0] else text
 
 
-def _list_of(fetched: local.Command) -> pulumi.Output[str]:
+def _list_of(artifacts_step: local.Command) -> pulumi.Output[str]:
     """Digest of what hosts are to have: version, programs, images."""
-    return fetched.stdout.apply(lambda text: str(json.loads(text)["list"]))
+    return artifacts_step.stdout.apply(lambda text: str(json.loads(text)["list"]))

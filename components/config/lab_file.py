@@ -18,7 +18,7 @@ from components.checks import networks
 from components.config import discovery
 from components.config.layers import Configuration, Configured, Given, configured
 from components.config.settings import DEFAULT_DISTRIBUTION, DEFAULT_HOST_KIND, LabSettings, SettingsError
-from inputs import refusals, suggestions, yamlfile
+from inputs import suggestions, validation_errors, yamlfile
 from inputs.errors import InputError
 from inputs.places import Place, Source, Unknown
 
@@ -107,7 +107,7 @@ def _mapping(path: Path, what: str, example: str) -> yamlfile.Document:
 
 
 def _called(content: object) -> str:
-    return "a list" if isinstance(content, list) else f"the value {refusals.shown(content)}"
+    return "a list" if isinstance(content, list) else f"the value {validation_errors.shown(content)}"
 
 
 def parse(content: Mapping[str, Any], where: str) -> LabSettings:
@@ -133,7 +133,7 @@ def _parse(given: Given, configuration: Configuration) -> LabSettings:
     try:
         lab = model.model_validate(given.content)
     except ValidationError as error:
-        problems = refusals.sentence(refusals.explain(error, model, given))
+        problems = validation_errors.sentence(validation_errors.explain(error, model, given))
         fix = configuration.fix("KEY") if configuration.at(()) in problems else ""
         msg = f"{problems}{fix} Nothing was made."
         raise SettingsError(msg) from None
@@ -173,7 +173,7 @@ def _one_of(known: list[str], key: str, given: Given, configuration: Configurati
         return value
     near = suggestions.nearest(str(value), known)
     fix = configuration.fix(key) if source is configuration else ""
-    is_value = refusals.shown(value, source.text(place))
+    is_value = validation_errors.shown(value, source.text(place))
     msg = f"{source.at(place)}: {key}: takes one of {', '.join(known)}, and it is {is_value}.{near}{fix} Nothing was made."
     raise SettingsError(msg)
 

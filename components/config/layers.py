@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from inputs import refusals, yamlfile
+from inputs import validation_errors, yamlfile
 from inputs.errors import InputError
 from inputs.places import Place, Source
 
@@ -117,7 +117,7 @@ class Configuration:
 
     def text(self, place: Place) -> str | None:
         """Nothing: text is taken as it was typed. A secret is not shown."""
-        return refusals.HIDDEN if place and str(place[0]) in self.secrets else None
+        return validation_errors.HIDDEN if place and str(place[0]) in self.secrets else None
 
     def has(self, place: Place) -> bool:
         """Whether it was set."""
@@ -180,10 +180,10 @@ class _Fit:
         return self._scalar(str(value or "") if text is None else text, self._kinds(schemas))
 
     def _alternatives(self, schemas: list[Any]) -> list[dict[str, Any]]:
-        return [one for schema in schemas for one in refusals.alternatives(schema, self._schema)]
+        return [one for schema in schemas for one in validation_errors.alternatives(schema, self._schema)]
 
     def _inside(self, schemas: list[Any], part: int | str) -> list[Any]:
-        found = [refusals.inside_of(one, part) for one in self._alternatives(schemas)]
+        found = [validation_errors.inside_of(one, part) for one in self._alternatives(schemas)]
         return [one for one in found if isinstance(one, dict)]
 
     def _kinds(self, schemas: list[Any]) -> set[str]:

@@ -24,7 +24,7 @@ from inputs.errors import one_paragraph
 from inputs.limits import MOST_REPEATS, WORKLOAD, workload_label
 from inputs.model import InputModel
 from inputs.places import Place, dotted
-from inputs.refusals import VALUE_NOT_SHOWN
+from inputs.validation_errors import VALUE_NOT_SHOWN
 
 DEFAULT_HOST_KIND = "nspawn"
 DEFAULT_DISTRIBUTION = "upstream"

@@ -51,7 +51,7 @@ class ReachedCluster(pulumi.ComponentResource):
 
 def through_machine(name: str, cluster: Cluster, hosts: list[Host], opts: pulumi.ResourceOptions) -> Cluster:
     """The cluster as the operator reaches it; itself, where the operator reaches its hosts."""
-    through = hosts[0].ssh.through
+    through = hosts[0].ssh.jump_host
     return ReachedCluster(name, cluster, through, opts) if through else cluster
 
 

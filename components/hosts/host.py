@@ -21,13 +21,13 @@ class Ssh:
     Attributes:
         user: as whom.
         port: at the host's address.
-        through: the machine through which the operator reaches the host, as ``components/forwarding/scripts/forward.py``
+        jump_host: the machine through which the operator reaches the host, as ``components/forwarding/scripts/forward.py``
             takes it, else nothing. Hosts reach each other by their addresses all the same.
     """
 
     user: str
     port: int
-    through: str = ""
+    jump_host: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Host:
         role: ``controller`` or ``worker``.
         address: its IPv4 address between the hosts, known once it is made.
         ssh: how to log in.
-        identity: new whenever the host is made anew, so that what is on it is installed again.
-        made: the resource that makes it, or takes it for the lab.
-        lives_on: it is there after the lab, so what was installed on it must be removed from it.
+        identity: changes whenever the host is replaced, so that everything on it is installed again.
+        resource: the resource that makes it, or takes it for the lab.
+        preexisting: it was there before the lab and stays after it, so each step must undo its own work.
     """
 
     name: str
@@ -49,13 +49,13 @@ class Host:
     address: pulumi.Output[str]
     ssh: Ssh
     identity: pulumi.Output[str]
-    made: pulumi.Resource
-    lives_on: bool = False
+    resource: pulumi.Resource
+    preexisting: bool = False
 
     @property
-    def gone_with(self) -> pulumi.Resource | None:
-        """For ``deleted_with``: whose removal takes along all that is on the host; None where each step must undo its own."""
-        return None if self.lives_on else self.made
+    def deleted_with(self) -> pulumi.Resource | None:
+        """Value of ``deleted_with`` for steps on the host; None if each step must undo its own work."""
+        return None if self.preexisting else self.resource
 
 
 class Hosts(Protocol):
@@ -78,8 +78,8 @@ class HostKind(Generic[HostSettingsT]):
 
     Attributes:
         settings: what ``hosts:`` takes in a lab's file.
-        component: called with name, the hosts' settings, a role for each host (controllers first), their use, and options. Another use makes
-            hosts anew, or gives those that live on back first: what one distribution leaves on a host is not the next one's business.
+        component: called with name, the hosts' settings, a role for each host (controllers first), their
+            purpose (the distribution), and options. Another purpose replaces the hosts, or resets those that are preexisting first.
         estimate: one line of what a lab will take, beside what there is on this machine.
         problems: why a lab can't be made on this machine, each with its cure; given whether its hosts are still to be made.
     """

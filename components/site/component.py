@@ -75,7 +75,7 @@ class Site(pulumi.ComponentResource):
                 # No trigger: a replacement would take along what is installed after it. This way the step runs again in its place.
                 stdin=content,
                 triggers=[host.identity],
-                opts=pulumi.ResourceOptions(parent=self, depends_on=[host.made], deleted_with=host.gone_with),
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[host.resource], deleted_with=host.deleted_with),
             )
             # The same value: what is installed already stays, and what is to be installed waits.
             identity = pulumi.Output.all(host.identity, step.id).apply(lambda both: str(both[0]))

@@ -78,6 +78,6 @@ def remote_step(
         secret=True,
         delete=delete,
         opts=pulumi.ResourceOptions.merge(
-            pulumi.ResourceOptions(deleted_with=None if outlives else host.gone_with), opts
+            pulumi.ResourceOptions(deleted_with=None if outlives else host.deleted_with), opts
         ),
     )

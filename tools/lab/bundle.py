@@ -131,10 +131,10 @@ def make(cache: Path, stack: str) -> Bundle:
             tar.addfile(entry, io.BytesIO(content))
     temporary.replace(target)
     hand_over(logs)
-    return Bundle(target, *_told(texts, stack))
+    return Bundle(target, *_contents(texts, stack))
 
 
-def _told(texts: Mapping[str, str], stack: str) -> tuple[str, str]:
+def _contents(texts: Mapping[str, str], stack: str) -> tuple[str, str]:
     """What is in a bundle, and what is not and why."""
     asked = {name.split("/")[1]: text for name, text in texts.items() if name.endswith("/journal.txt")}
     silent = [host for host, text in asked.items() if f"===== {_JOURNAL}" not in text]

@@ -98,7 +98,7 @@ def environment(cache: Path) -> dict[str, str]:
     """For every go command: caches in our cache, nothing from outside but modules that go.sum names."""
     clean = environments.for_builds(os.environ)
     return {
-        **_told_by_file(clean),
+        **_settings_from_file(clean),
         **clean,
         "CGO_ENABLED": "0",
         "GOENV": "off",
@@ -115,7 +115,7 @@ def environment(cache: Path) -> dict[str, str]:
     }
 
 
-def _told_by_file(known: Mapping[str, str]) -> dict[str, str]:
+def _settings_from_file(known: Mapping[str, str]) -> dict[str, str]:
     """What ``go env -w`` has written of ``CLIENT``: that file may hold a GOOS or GOFLAGS too, so go itself does not read it."""
     folder = known.get("XDG_CONFIG_HOME") or f"{known['HOME']}/.config"
     try:

@@ -103,8 +103,8 @@ class UpstreamCluster(pulumi.ComponentResource):
         self.contexts = []
 
         def options(*after: pulumi.Resource, host: Host | None = None) -> pulumi.ResourceOptions:
-            gone_with = host.gone_with if host else None
-            return pulumi.ResourceOptions(parent=self, depends_on=list(after), deleted_with=gone_with)
+            deleted_with = host.deleted_with if host else None
+            return pulumi.ResourceOptions(parent=self, depends_on=list(after), deleted_with=deleted_with)
 
         ca = local_step(
             "ca",
@@ -150,14 +150,14 @@ class UpstreamCluster(pulumi.ComponentResource):
             triggers=[self.version],
             opts=options(),
         )
-        staged = {
+        stage_steps = {
             host.name: local_step(
                 f"stage-{host.name}",
                 scripts,
                 "stage.sh",
                 arguments=[host.name],
                 triggers=[host.identity],
-                opts=options(host.made, artifacts, host=host),
+                opts=options(host.resource, artifacts, host=host),
             )
             for host in hosts
         }
@@ -182,7 +182,7 @@ class UpstreamCluster(pulumi.ComponentResource):
                 delete=host is not controller,
                 triggers=identities if several else [],
                 # Each etcd waits for another.
-                opts=options(*(staged[h.name] for h in controllers)),
+                opts=options(*(stage_steps[h.name] for h in controllers)),
             )
             for host in controllers
         ]
@@ -201,11 +201,11 @@ class UpstreamCluster(pulumi.ComponentResource):
                     stdin=_input({**common, "TAINT": str(taint).lower(), **reached}, host, certificates[host.name]),
                     # A node registers once: a controller made anew does not know those that ran before it.
                     triggers=identities,
-                    opts=options(staged[host.name], *control_plane),
+                    opts=options(stage_steps[host.name], *control_plane),
                 )
             )
         workers = [h for h in hosts if h.role != "controller"]
-        upgraded = local_step(
+        upgrade_step = local_step(
             "upgrade",
             scripts,
             "upgrade.sh",
@@ -225,7 +225,7 @@ class UpstreamCluster(pulumi.ComponentResource):
             "verify.sh",
             stdin=f"NODES={','.join(self.nodes)}\nTAINT={str(not args.controller_runs_workloads).lower()}\n"
             + (f"CONTROLLERS={','.join(h.name for h in controllers)}\n---\n" if several else "---\n"),
-            opts=options(upgraded),
+            opts=options(upgrade_step),
         )
         # Only who waited for the last step gets a kubeconfig that works.
         admin = pulumi.Output.all(certificates[controller.name], addresses, self.ready.stdout)

@@ -67,7 +67,7 @@ class ForwardError(Exception):
 
 
 @dataclass(frozen=True)
-class Way:
+class PortForward:
     """One forward.
 
     Attributes:
@@ -110,7 +110,7 @@ def machine(through: str) -> str:
     return urllib.parse.urlsplit(through).hostname or ""
 
 
-def command(run: Path, way: Way) -> list[str]:
+def command(run: Path, way: PortForward) -> list[str]:
     """What keeps a way open."""
     forward = f"{LOOPBACK}:{way.port}:{way.target}"
     own = ["-F", str(run / "ssh_config")] if way.through.startswith("lab://") else []
@@ -179,7 +179,7 @@ def opened(run: Path, name: str, through: str, target: str) -> int:
         ForwardError: it can't be opened.
     """
     with _held(run, name):
-        way = _read(run, name) or Way(through, target, _choose(run, name))
+        way = _read(run, name) or PortForward(through, target, _choose(run, name))
         if (way.through, way.target) == (through, target) and is_open(way):
             return way.port
         _open(run, name, replace(way, through=through, target=target))
@@ -253,7 +253,7 @@ def last_words(run: Path, name: str) -> str:
     return next((line for line in reversed(lines) if line.strip()), "")
 
 
-def is_open(way: Way) -> bool:
+def is_open(way: PortForward) -> bool:
     """Whether its own process runs and listens on its port."""
     return way.pid > 0 and started(way.pid) == way.started and listens(way.pid, way.port)
 
@@ -291,14 +291,14 @@ def _open_files(pid: int) -> Iterator[str]:
             yield str(fd.readlink())
 
 
-def _read(run: Path, name: str) -> Way | None:
+def _read(run: Path, name: str) -> PortForward | None:
     try:
-        return Way(**json.loads(record(run, name).read_text(encoding="utf-8")))
+        return PortForward(**json.loads(record(run, name).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def _write(run: Path, name: str, way: Way) -> None:
+def _write(run: Path, name: str, way: PortForward) -> None:
     path = record(run, name)
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
@@ -333,7 +333,7 @@ def _choose(run: Path, name: str) -> int:
         }
         for port in random.sample(PORTS, len(PORTS)):
             if port not in given and _is_free(port):
-                _write(run, name, Way("", "", port))
+                _write(run, name, PortForward("", "", port))
                 return port
     msg = f"no port of {LOOPBACK} from {PORTS.start} to {PORTS.stop - 1} is free. End what holds them ('ss -ltnp'), then run the same command again."
     raise ForwardError(msg)
@@ -352,7 +352,7 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _open(run: Path, name: str, way: Way) -> None:
+def _open(run: Path, name: str, way: PortForward) -> None:
     """Start its process, and wait until it listens."""
     # Also one that was started and not written down.
     end(record(run, name))
@@ -374,7 +374,7 @@ def _open(run: Path, name: str, way: Way) -> None:
         time.sleep(attempt)
 
 
-def _start(run: Path, name: str, way: Way, deadline: float) -> str | None:
+def _start(run: Path, name: str, way: PortForward, deadline: float) -> str | None:
     """One process; None when it listens, else what it said when it ended."""
     try:
         with log(run, name).open("wb") as file:

@@ -40,7 +40,7 @@ class ExistingHosts(pulumi.ComponentResource):
         name: str,
         args: ExistingSettings,
         roles: list[str],
-        use: str,
+        purpose: str,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         wrong = wrong_number(args, roles.count("controller"), roles.count("worker"))
@@ -73,7 +73,7 @@ class ExistingHosts(pulumi.ComponentResource):
                     **_more(args),
                     "CPUS": str(args.cpus),
                     "MEMORY_MIB": str(args.memory_mib),
-                    "USE": json.dumps(use_of(use, internet=args.internet)),
+                    "USE": json.dumps(use_of(purpose, internet=args.internet)),
                 },
                 stdin="\n".join([*own, *(["---", *args.bastion.host_keys] if args.bastion else [])]),
                 # What is on the host at another address stays there, and what was on this one goes first.
@@ -88,7 +88,7 @@ class ExistingHosts(pulumi.ComponentResource):
             "alike.py",
             environment={
                 "ALLOW_DIFFERENT": str(args.allow_different).lower(),
-                **({"OWN_NAMES": "true"} if use_of(use, internet=args.internet).get("own_names") else {}),
+                **({"OWN_NAMES": "true"} if use_of(purpose, internet=args.internet).get("own_names") else {}),
             },
             stdin=pulumi.Output.json_dumps(found),
             opts=inside,
@@ -102,7 +102,7 @@ class ExistingHosts(pulumi.ComponentResource):
                 "host.sh",
                 arguments=[host],
                 # Given back before it is taken for another use, and what was installed for the old one goes first.
-                triggers=[use, facts.apply(_machine)],
+                triggers=[purpose, facts.apply(_machine)],
                 opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[alike])),
             )
             self.hosts.append(
@@ -114,11 +114,11 @@ class ExistingHosts(pulumi.ComponentResource):
                         user=given.user or args.user,
                         port=given.at.port,
                         # From a host of the lab all API servers are reached.
-                        through="lab://host-1" if args.bastion else "",
+                        jump_host="lab://host-1" if args.bastion else "",
                     ),
                     identity=made.stdout,
-                    made=made,
-                    lives_on=True,
+                    resource=made,
+                    preexisting=True,
                 )
             )
         self.register_outputs({"facts": self.facts})

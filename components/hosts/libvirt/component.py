@@ -71,7 +71,7 @@ class LibvirtHosts(pulumi.ComponentResource):
         name: str,
         args: LibvirtSettings,
         roles: list[str],
-        use: str,
+        purpose: str,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("litelab:hosts:LibvirtHosts", name, None, opts)
@@ -124,7 +124,7 @@ class LibvirtHosts(pulumi.ComponentResource):
         self._network = self._lab_network()
         base = self._uploaded("disk", "base", None)
         direct = self._direct_boot() if args.builds_image else {}
-        guests = [self._guest(number, role, base, use) for number, role in enumerate(roles, start=1)]
+        guests = [self._guest(number, role, base, purpose) for number, role in enumerate(roles, start=1)]
         # Deleted after the guests that the state knows, before what they stand on: takes the others.
         swept = self._swept_at_the_end(
             "domains", self._network, *(guest.disk for guest in guests), *(guest.seed for guest in guests)
@@ -211,7 +211,7 @@ class LibvirtHosts(pulumi.ComponentResource):
             "cmdlines": [{"console": "ttyS0", "root": "/dev/vda"}, {"_": "rw"}],
         }
 
-    def _guest(self, number: int, role: str, base: libvirt.Volume, use: str) -> _Guest:
+    def _guest(self, number: int, role: str, base: libvirt.Volume, purpose: str) -> _Guest:
         args, host = self._args, f"host-{number}"
         key = local_step(f"key-{host}", self._scripts, "keys.py", arguments=[host], secret=True, opts=self._after())
         pair: pulumi.Output[dict[str, str]] = pulumi.Output.secret(key.stdout.apply(json.loads))
@@ -220,7 +220,7 @@ class LibvirtHosts(pulumi.ComponentResource):
             known.apply(lambda x: seed(x[0], x[1], x[2], number, host, args))
         )
         # All that makes the guest what it is: disk, settings and machine are made anew together.
-        made_of = pulumi.Output.unsecret(_made_of(first, self._booted, args, use))
+        made_of = pulumi.Output.unsecret(_made_of(first, self._booted, args, purpose))
         disk = self._libvirt.Volume(
             f"disk-{host}",
             name=host,
@@ -290,9 +290,9 @@ class LibvirtHosts(pulumi.ComponentResource):
             name=guest.name,
             role=guest.role,
             address=address,
-            ssh=Ssh(user="root", port=22, through=self._args.through),
+            ssh=Ssh(user="root", port=22, jump_host=self._args.through),
             identity=made.stdout.apply(lambda text: str(json.loads(text)["identity"])),
-            made=made,
+            resource=made,
         )
 
     async def _clear(self, args: pulumi.ResourceHookArgs) -> None:
@@ -314,9 +314,9 @@ def built_image() -> str:
 
 
 def _made_of(
-    seeded: pulumi.Output[dict[str, str]], booted: pulumi.Output[dict[str, Any]], args: LibvirtSettings, use: str
+    seeded: pulumi.Output[dict[str, str]], booted: pulumi.Output[dict[str, Any]], args: LibvirtSettings, purpose: str
 ) -> pulumi.Output[str]:
-    given = [use, args.cpus, args.memory_mib, args.disk_gib, args.accelerator]
+    given = [purpose, args.cpus, args.memory_mib, args.disk_gib, args.accelerator]
     return pulumi.Output.all(seeded, booted).apply(lambda x: short_digest(json.dumps([x[0], x[1]["digest"], given])))
 
 

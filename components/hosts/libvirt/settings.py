@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, RootModel, ValidationError, field_validator, model_validator
 
 from components.config.settings import NO_LOGIN_OF_A_SOURCE, HostSettings, Slash24
-from inputs import refusals, suggestions, tomlfile
+from inputs import suggestions, tomlfile, validation_errors
 from inputs.errors import InputError
 from inputs.model import InputModel
 from inputs.places import Place
@@ -107,7 +107,7 @@ def known_images() -> list[str]:
     try:
         return list(_KnownImages.model_validate(document.content).root)
     except ValidationError as error:
-        raise InputError(refusals.sentence(refusals.explain(error, _KnownImages, document))) from None
+        raise InputError(validation_errors.sentence(validation_errors.explain(error, _KnownImages, document))) from None
 
 
 UNVERIFIED = {"no_verify", "known_hosts_verify"}

@@ -47,7 +47,7 @@ class NspawnHosts(pulumi.ComponentResource):
         name: str,
         args: NspawnSettings,
         roles: list[str],
-        use: str,
+        purpose: str,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("litelab:hosts:NspawnHosts", name, None, opts)
@@ -82,7 +82,7 @@ class NspawnHosts(pulumi.ComponentResource):
                 },
                 # A new use, subnet, image or key is a new machine.
                 triggers=[
-                    use,
+                    purpose,
                     root_image().name,
                     network.stdout,
                     pulumi.Output.unsecret(keys.stdout.apply(short_digest)),
@@ -98,14 +98,14 @@ class NspawnHosts(pulumi.ComponentResource):
                     role=role,
                     address=pulumi.Output.concat(self.prefix, f".{FIRST_ADDRESS + number}"),
                     ssh=Ssh(user="root", port=22),
-                    identity=_told(made, "identity"),
-                    made=made,
+                    identity=_printed(made, "identity"),
+                    resource=made,
                 )
             )
         self.register_outputs({"prefix": self.prefix})
 
 
-def _told(made: local.Command, key: str) -> pulumi.Output[str]:
+def _printed(made: local.Command, key: str) -> pulumi.Output[str]:
     """One of the things that ``host.sh`` prints."""
     return made.stdout.apply(lambda text: str(json.loads(text)[key]))
 

@@ -24,7 +24,7 @@ pulumi.export(
             "port": host.ssh.port,
             "user": host.ssh.user,
             "identity": host.identity,
-            "livesOn": host.lives_on,
+            "livesOn": host.preexisting,
         }
         for host in made.hosts
     ],

@@ -24,7 +24,7 @@ TARGET = "10.87.3.11:22"
 
 
 def words(through: str) -> list[str]:
-    return forward.command(Path("/run"), forward.Way(through, TARGET, 20001))
+    return forward.command(Path("/run"), forward.PortForward(through, TARGET, 20001))
 
 
 class TestCommand:
@@ -94,8 +94,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     forward.close_all(folder)
 
 
-def way(run: Path, name: str = "host-1") -> forward.Way:
-    return forward.Way(**json.loads(forward.record(run, name).read_text()))
+def way(run: Path, name: str = "host-1") -> forward.PortForward:
+    return forward.PortForward(**json.loads(forward.record(run, name).read_text()))
 
 
 def running(run: Path) -> list[int]:
@@ -151,14 +151,14 @@ class TestWays:
         (other / "forwards").mkdir(parents=True)
         monkeypatch.setattr(forward, "PORTS", range(20000, 20002))
         monkeypatch.setattr(forward, "_is_free", lambda _port: True)
-        forward._write(other, "host-1", forward.Way(THROUGH, TARGET, 20000))
+        forward._write(other, "host-1", forward.PortForward(THROUGH, TARGET, 20000))
         with forward._held(run, "host-1"):
             assert forward._choose(run, "host-1") == 20001
 
     def test_one_that_was_killed_before_it_was_written_down_is_replaced(self, run: Path) -> None:
         port = forward.opened(run, "host-1", THROUGH, TARGET)
         first = way(run).pid
-        forward._write(run, "host-1", forward.Way(THROUGH, TARGET, port))
+        forward._write(run, "host-1", forward.PortForward(THROUGH, TARGET, port))
         assert forward.opened(run, "host-1", THROUGH, TARGET) == port
         assert forward.started(first) == ""
         assert len(running(run)) == 1
@@ -178,7 +178,9 @@ class TestWays:
         stranger = subprocess.Popen(["sleep", "60"])
         try:
             forward._write(
-                run, "host-1", forward.Way(THROUGH, TARGET, way(run).port, stranger.pid, forward.started(stranger.pid))
+                run,
+                "host-1",
+                forward.PortForward(THROUGH, TARGET, way(run).port, stranger.pid, forward.started(stranger.pid)),
             )
             assert not forward.is_open(way(run))
             forward.close(run, "host-1")

@@ -28,7 +28,7 @@ class ToyHosts(pulumi.ComponentResource):
     facts: pulumi.Output[dict[str, Any]]
 
     def __init__(
-        self, name: str, args: ToySettings, roles: list[str], use: str, opts: pulumi.ResourceOptions | None = None
+        self, name: str, args: ToySettings, roles: list[str], purpose: str, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("toy:hosts:ToyHosts", name, None, opts)
         scripts = publish("nspawn", pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run())
@@ -40,7 +40,7 @@ class ToyHosts(pulumi.ComponentResource):
                 scripts,
                 "host.sh",
                 arguments=[f"host-{number}"],
-                triggers=[use],
+                triggers=[purpose],
                 opts=pulumi.ResourceOptions(parent=self),
             )
             ssh = Ssh("root", 22)

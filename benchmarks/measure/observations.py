@@ -12,7 +12,7 @@ from typing import Literal
 from benchmarks.kube import manifests
 from benchmarks.kube.connection import Answer
 from benchmarks.kube.watch import Interruption
-from benchmarks.measure.origin import Origin
+from benchmarks.measure.clock_origin import ClockOrigin
 from benchmarks.measure.podtable import PodTable, SeenPod
 from benchmarks.model.samples import (
     CallSample,
@@ -33,7 +33,7 @@ _ENOUGH_FAILURES = 20
 
 
 @dataclass(slots=True)
-class Taken:
+class Observations:
     """What a repeat has gathered so far, kept whatever happens.
 
     Attributes:
@@ -44,7 +44,7 @@ class Taken:
     """
 
     workload: Workload
-    origin: Origin
+    origin: ClockOrigin
     phase: Phase
     index: int
     namespace: str

@@ -76,7 +76,7 @@ def _explain(problem: dict[str, Any], model: type[BaseModel], source: Source) ->
     place: Place = problem["loc"]
     message = " ".join(str(problem["msg"]).removeprefix("Value error, ").split())
     blamed = _entry(place, message, problem["input"]) or _blamed(place, message, source)
-    return one_paragraph(f"{source.at(blamed)}: {_told(problem, message, model, source)}")
+    return one_paragraph(f"{source.at(blamed)}: {_problem_text(problem, message, model, source)}")
 
 
 def _entry(place: Place, message: str, value: object) -> Place:
@@ -95,7 +95,7 @@ def _blamed(place: Place, message: str, source: Source) -> Place:
     return next((one for one in named if source.has(one)), place)
 
 
-def _told(problem: dict[str, Any], message: str, model: type[BaseModel], source: Source) -> str:
+def _problem_text(problem: dict[str, Any], message: str, model: type[BaseModel], source: Source) -> str:
     place: Place = problem["loc"]
     location, value = dotted(place), problem["input"]
     is_value = shown(value, source.text(place))

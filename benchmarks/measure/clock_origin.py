@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class ClockOrigin:
     """The run's zero: the monotonic clock and the wall clock read together, in nanoseconds."""
 
     monotonic_ns: int
     unix_ns: int
 
     @classmethod
-    def now(cls) -> Origin:
+    def now(cls) -> ClockOrigin:
         """Reads both clocks."""
         return cls(time.monotonic_ns(), time.time_ns())
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from benchmarks.kube.connection import Connection
 from benchmarks.kube.namespaces import Namespaces
-from benchmarks.measure.origin import Origin
+from benchmarks.measure.clock_origin import ClockOrigin
 from benchmarks.measure.repeat import RepeatRun
 from benchmarks.model.outcome import MeasurementError
 from benchmarks.model.samples import Phase, Repeat
@@ -25,10 +25,12 @@ class Cluster:
     share: Workload
 
 
-class SpreadRun:
+class MultiClusterRun:
     """A `RepeatRun` on each cluster; all of them create at the same moment. One cluster is measured as if it were alone."""
 
-    def __init__(self, clusters: Sequence[Cluster], namespace: str, origin: Origin, phase: Phase, index: int) -> None:
+    def __init__(
+        self, clusters: Sequence[Cluster], namespace: str, origin: ClockOrigin, phase: Phase, index: int
+    ) -> None:
         together = asyncio.Barrier(len(clusters)).wait if len(clusters) > 1 else None
         self._runs = {
             c.name: RepeatRun(c.connection, c.share, namespace, origin, phase, index, together) for c in clusters
