@@ -34,10 +34,10 @@ from pulumi_command import local
 from pydantic import model_validator
 
 from components.catalog import artifacts, pins
+from components.clusters.phases import Phase, PhasedCluster, key_value_lines
 from components.config.settings import LabSettings
 from components.hosts.host import Host
 from components.steps.digests import short_digest
-from components.steps.scripts import Scripts, publish
 from components.steps.steps import local_step, remote_step
 
 OWN_IMAGES = ("pause", "busybox")
@@ -105,26 +105,16 @@ def check(lab: LabSettings) -> None:
     artifacts.wanted(lab, release(lab))
 
 
-class InstalledCluster(pulumi.ComponentResource):
+class InstalledCluster(PhasedCluster):
     """A cluster of a distribution on hosts that are given.
 
     Attributes:
-        kubeconfig: the administrator's, a secret; a context for each controller, the first one current.
-        version: what runs.
-        ready: the last step; who depends on it finds every node Ready and cluster DNS up.
         proof: of each file, its digest and who vouches for it.
         joins: the step by which each further host joined; its output is a secret.
-        nodes: names of the hosts that are nodes.
-        contexts: of the kubeconfig, those that are clusters of their own; none where all is one cluster.
     """
 
-    kubeconfig: pulumi.Output[str]
-    version: str
-    ready: pulumi.Resource
     proof: pulumi.Output[Any]
     joins: dict[str, local.Command]
-    nodes: list[str]
-    contexts: list[str]
 
     def __init__(
         self,
@@ -135,94 +125,95 @@ class InstalledCluster(pulumi.ComponentResource):
         hosts: list[Host],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__(kind, name, None, opts)
-        self._traits, self._args, self._hosts = traits, args, hosts
-        self._scripts: Scripts = publish(
-            traits.part, pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run(), also=("catalog", "ssh", "clusters")
-        )
-        wanted = release(args)
-        self.version = wanted.version
-        self._controllers = [h for h in hosts if h.role == "controller"]
-        self._workers = [h for h in hosts if h.role == "worker"]
-        first = self._controllers[0]
-        # With a controller made anew, or another number of them, it is another cluster: all hosts are taken back and join it.
+        super().__init__(kind, name, traits.part, args, hosts, opts, also=("catalog",))
+        self._traits, self._release = traits, release(args)
+        self.version = self._release.version
+        # With a controller replaced, or another number of them, it is another cluster: all hosts are reset and join it.
         self._of_cluster = [h.identity for h in self._controllers] if traits.is_one_cluster else []
         self.joins = {}
         self.nodes = [h.name for h in traits.nodes(args, hosts)]
-        self.contexts = []
+        self._declare(self.phases())
 
-        artifacts_step = self._artifacts(wanted)
-        validate_step = self._validate()
-        stage_steps = self._staged({h.name: self._stage(h, artifacts_step, validate_step) for h in hosts})
-        supply_step = self._supply(first, artifacts_step, stage_steps[first.name])
+    def phases(self) -> list[Phase]:
+        """What is done, in this order."""
+        return [
+            self._fetch_artifacts,
+            self._validate_hosts,
+            self._stage_hosts,
+            self._supply_first_controller,
+            self._init_first_controller,
+            self._join_controllers,
+            self._follow_controllers,
+            self._join_workers,
+            self._upgrade_hosts,
+            self._verify_cluster,
+        ]
+
+    def _fetch_artifacts(self) -> None:
+        self._artifacts_step = self._artifacts(self._release)
+        self.proof = self._artifacts_step.stdout.apply(lambda text: json.loads(text)["files"])
+
+    def _validate_hosts(self) -> None:
+        self.latest = [self._artifacts_step, self._validate()]
+
+    def _stage_hosts(self) -> None:
+        before = self.latest
+        self._prepared: dict[str, pulumi.Resource] = {h.name: self._stage(h, *before) for h in self._hosts}
+
+    def _supply_first_controller(self) -> None:
+        self.latest = [self._supply(self._first, self._artifacts_step, self._prepared[self._first.name])]
+
+    def _init_first_controller(self) -> None:
         init_step = remote_step(
             "init",
-            first,
+            self._first,
             self._scripts,
             "init.sh",
-            stdin=self._input(first),
+            stdin=self._input(self._first),
             triggers=self._of_cluster,
-            opts=self._after(supply_step),
+            opts=self._after(*self.latest),
         )
-        before: list[pulumi.Resource] = [init_step]
+        self.latest = [init_step]
+
+    def _join_controllers(self) -> None:
         for host in self._controllers[1:]:
-            before = [self._join(host, stage_steps[host.name], *before)]
-        if traits.after_controllers and len(self._controllers) > 1:
+            self.latest = [self._join(host, self._prepared[host.name], *self.latest)]
+
+    def _follow_controllers(self) -> None:
+        """A distribution's own step, once the last of several controllers has joined."""
+        script = self._traits.after_controllers
+        if script and len(self._controllers) > 1:
             others = [h.name for h in self._controllers[1:]]
-            after_controllers_step = local_step(
-                traits.after_controllers.removesuffix(".sh"),
+            follow_step = local_step(
+                script.removesuffix(".sh"),
                 self._scripts,
-                traits.after_controllers,
-                environment={"FIRST": first.name, "OTHERS": " ".join(others)},
+                script,
+                environment={"FIRST": self._first.name, "OTHERS": " ".join(others)},
                 triggers=self._of_cluster,
-                opts=self._after(*before),
+                opts=self._after(*self.latest),
             )
-            before = [after_controllers_step]
-        join_steps = list(before)
+            self.latest = [follow_step]
+
+    def _join_workers(self) -> None:
+        join_steps = list(self.latest)
         for host in self._workers:
-            step = self._join(host, stage_steps[host.name], *before)
+            step = self._join(host, self._prepared[host.name], *self.latest)
             join_steps.append(step)
-            if not traits.workers_join_together:
-                before = [step]
-        # Before the cluster is verified: what hosts lack of a changed list may be why it was not.
-        upgrade_step = local_step(
-            "upgrade",
-            self._scripts,
-            "upgrade.sh",
-            environment={
-                "HOSTS": " ".join(h.name for h in [*self._controllers, *self._workers]),
-                "NODES": " ".join(h.name for h in hosts if self._runs_pods(h) == "true"),
-                "FIRST": first.name,
-            },
-            stdin=self._input(None),
-            triggers=[_list_of(artifacts_step)],
-            opts=self._after(*join_steps),
-        )
-        verify_step = self.ready = remote_step(
-            "verify",
-            first,
-            self._scripts,
-            "verify.sh",
-            # Who is a node is told to this step alone: one more worker changes nothing on the others.
-            stdin=self._input(
-                first,
-                NODES=",".join(self.nodes),
-                ADDRESSES=pulumi.Output.all(*[h.address for h in traits.nodes(args, hosts)]).apply(",".join),
-            ),
-            opts=self._after(upgrade_step),
-        )
-        self.proof = artifacts_step.stdout.apply(lambda text: json.loads(text)["files"])
+            if not self._traits.workers_join_together:
+                self.latest = [step]
+        self.latest = join_steps
+
+    def _upgrade_hosts(self) -> None:
+        # Before the cluster is verified: a file that hosts lack may be why it could not be.
+        nodes = [h.name for h in self._hosts if self._runs_pods(h) == "true"]
+        self._upgrade(nodes, self._input(None), _list_of(self._artifacts_step))
+
+    def _verify_cluster(self) -> None:
+        nodes = self._traits.nodes(self._args, self._hosts)
+        # Who is a node is told to this step alone: one more worker changes nothing on the others.
+        addresses = pulumi.Output.all(*[h.address for h in nodes]).apply(",".join)
+        verify_step = self._verify(self._input(self._first, NODES=",".join(self.nodes), ADDRESSES=addresses))
         self.kubeconfig = pulumi.Output.secret(verify_step.stdout.apply(str))
-        self.register_outputs({"kubeconfig": self.kubeconfig, "version": self.version})
-
-    def _staged(self, steps: Mapping[str, pulumi.Resource]) -> Mapping[str, pulumi.Resource]:
-        """What a host's first or joining step waits for, by host; a distribution may put steps of its own before."""
-        return steps
-
-    def _after(self, *steps: pulumi.Resource, host: Host | None = None) -> pulumi.ResourceOptions:
-        return pulumi.ResourceOptions(
-            parent=self, depends_on=list(steps), deleted_with=host.deleted_with if host is not None else None
-        )
 
     def _artifacts(self, wanted: pins.Release) -> local.Command:
         request = {
@@ -262,9 +253,9 @@ class InstalledCluster(pulumi.ComponentResource):
                 "PREPARE_S": str(self._traits.prepare_s),
                 "RUNS_PODS": self._runs_pods(host),
                 # Every other host's next step waits for its API.
-                "GOES_FIRST": str(host is self._controllers[0]).lower(),
+                "GOES_FIRST": str(host is self._first).lower(),
             },
-            stdin="".join(f"{key}={value}\n" for key, value in self._traits.prepare_values(self._args).items()),
+            stdin=key_value_lines(self._traits.prepare_values(self._args)),
             triggers=[host.identity, *self._of_cluster],
             opts=self._after(*before, host=host),
         )
@@ -292,7 +283,7 @@ class InstalledCluster(pulumi.ComponentResource):
             "join.sh",
             arguments=[host.name],
             environment={
-                "FIRST": self._controllers[0].name,
+                "FIRST": self._first.name,
                 "ROLE": host.role,
                 "RUNS_PODS": self._runs_pods(host),
                 "PREPARE_S": str(self._traits.prepare_s),
@@ -316,7 +307,7 @@ class InstalledCluster(pulumi.ComponentResource):
             **self._traits.values(args),
         }
         lines = pulumi.Output.concat(
-            "".join(f"{key}={value}\n" for key, value in plain.items()),
+            key_value_lines(plain),
             *[pulumi.Output.concat(key, "=", value, "\n") for key, value in more.items()],
         )
         addresses = pulumi.Output.all(*[h.address for h in self._controllers]).apply(",".join)
@@ -325,7 +316,7 @@ class InstalledCluster(pulumi.ComponentResource):
             return text
         text = pulumi.Output.concat(text, "ADDRESS=", host.address, "\n")
         # join.sh puts the mark itself, before the token.
-        return pulumi.Output.concat(text, "---\n") if host is self._controllers[0] else text
+        return pulumi.Output.concat(text, "---\n") if host is self._first else text
 
 
 def _list_of(artifacts_step: local.Command) -> pulumi.Output[str]:

@@ -8,7 +8,6 @@ are clients outside of it; ``fleet`` makes each host a cluster of its own; ``mul
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -18,6 +17,7 @@ from pydantic import Field, model_validator
 
 from components.clusters.distribution import Distribution, Guide, Needs
 from components.clusters.installation import InstalledCluster, InstalledSettings, Traits, check
+from components.clusters.phases import Phase
 from components.config.settings import SettingsError
 from components.hosts.host import Host
 from components.steps.steps import remote_step
@@ -107,22 +107,31 @@ class MicroshiftCluster(InstalledCluster):
         # Clusters of their own neither wait for each other nor follow the first one.
         is_fleet = args.topology == "fleet"
         traits = replace(TRAITS, workers_join_together=is_fleet, is_one_cluster=not is_fleet)
+        self._settings = args
         super().__init__("litelab:clusters:MicroshiftCluster", name, traits, args, _members(args, hosts), opts)
-        if is_fleet:
-            self.nodes = self.contexts = [host.name for host in self._hosts]
-            self.kubeconfig = pulumi.Output.secret(
-                pulumi.Output.all(self.kubeconfig, *[step.stdout for step in self.joins.values()]).apply(
-                    lambda texts: merged(self.contexts, texts)
-                )
+
+    def phases(self) -> list[Phase]:
+        """With Red Hat's packages a host is subscribed first; a fleet's kubeconfigs become one."""
+        phases = super().phases()
+        if self._settings.flavour == "rhel":
+            phases.insert(phases.index(self._supply_first_controller), self._subscribe_hosts)
+        if self._settings.topology == "fleet":
+            phases.append(self._merge_kubeconfigs)
+        return phases
+
+    def _merge_kubeconfigs(self) -> None:
+        self.nodes = self.contexts = [host.name for host in self._hosts]
+        self.kubeconfig = pulumi.Output.secret(
+            pulumi.Output.all(self.kubeconfig, *[step.stdout for step in self.joins.values()]).apply(
+                lambda texts: merged(self.contexts, texts)
             )
+        )
 
     def _runs_pods(self, host: Host) -> str:  # noqa: ARG002 - none that it is installed on is without
         return "true"
 
-    def _staged(self, steps: Mapping[str, pulumi.Resource]) -> Mapping[str, pulumi.Resource]:
-        """With Red Hat's packages a host is subscribed first, and unsubscribed before it goes."""
-        if self._args.flavour != "rhel":  # type: ignore[attr-defined] # the settings are MicroShift's
-            return steps
+    def _subscribe_hosts(self) -> None:
+        """A step a host, which unsubscribes it before it goes."""
         minor = self.version.rsplit("-", 1)[0].split(".")[:2]
         repositories = [
             f"rhocp-{'.'.join(minor)}-for-rhel-9-x86_64-rpms",
@@ -131,7 +140,7 @@ class MicroshiftCluster(InstalledCluster):
         secrets = pulumi.Output.json_dumps({name: _secret(name) for name in SECRETS})
         lines = f"REPOSITORIES={','.join(repositories)}\n---\n"
         told: pulumi.Output[str] = pulumi.Output.secret(pulumi.Output.concat(lines, secrets, "\n"))
-        return {
+        self._prepared = {
             host.name: remote_step(
                 f"subscribe-{host.name}",
                 host,
@@ -141,7 +150,7 @@ class MicroshiftCluster(InstalledCluster):
                 delete=True,
                 # Else Red Hat counts a machine that is no more.
                 outlives=True,
-                opts=self._after(steps[host.name]),
+                opts=self._after(self._prepared[host.name]),
             )
             for host in self._hosts
         }

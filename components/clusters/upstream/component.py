@@ -20,10 +20,10 @@ from pydantic import Field, model_validator
 
 from components.catalog import pins
 from components.clusters.distribution import Distribution, Guide, Needs
+from components.clusters.phases import PhasedCluster, key_value_lines
 from components.config.settings import LabSettings
 from components.hosts.host import Host
 from components.steps.digests import short_digest
-from components.steps.scripts import publish
 from components.steps.steps import local_step, remote_step
 
 POD_CIDR = "10.244.0.0/16"
@@ -71,168 +71,154 @@ def _either(names: Iterable[str]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
-class UpstreamCluster(pulumi.ComponentResource):
-    """A cluster of upstream Kubernetes on hosts that are given.
-
-    Attributes:
-        kubeconfig: the administrator's, a secret; its server is the controller's address, with several controllers it has a context
-            for each, the first one current.
-        version: what runs.
-        nodes: names of the hosts that are its nodes.
-        contexts: none, for it is one cluster.
-        ready: the last step; who depends on it finds every node Ready and cluster DNS up.
-    """
-
-    kubeconfig: pulumi.Output[str]
-    version: str
-    nodes: list[str]
-    contexts: list[str]
-    ready: pulumi.Resource
+class UpstreamCluster(PhasedCluster):
+    """A cluster of upstream Kubernetes on hosts that are given."""
 
     def __init__(
         self, name: str, args: UpstreamSettings, hosts: list[Host], opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("litelab:clusters:UpstreamCluster", name, None, opts)
-        stack = pulumi.get_stack()
-        scripts = publish("upstream", stack, dry_run=pulumi.runtime.is_dry_run(), also=("ssh", "clusters"))
-        controllers = [h for h in hosts if h.role == "controller"]
-        controller = controllers[0]
-        several = len(controllers) > 1
+        super().__init__("litelab:clusters:UpstreamCluster", name, "upstream", args, hosts, opts)
         self.version = pins.versions("upstream")[args.minor]
         self.nodes = [h.name for h in hosts]
-        self.contexts = []
-
-        def options(*after: pulumi.Resource, host: Host | None = None) -> pulumi.ResourceOptions:
-            deleted_with = host.deleted_with if host else None
-            return pulumi.ResourceOptions(parent=self, depends_on=list(after), deleted_with=deleted_with)
-
-        ca = local_step(
-            "ca",
-            scripts,
-            "pki.py",
-            arguments=["ca"],
-            secret=True,
-            opts=options(),
+        self._several = len(self._controllers) > 1
+        self._addresses = pulumi.Output.all(*(h.address for h in self._controllers))
+        # A node registers once: a replaced controller does not know those that ran before it.
+        self._identities = [h.identity for h in self._controllers]
+        self._declare(
+            [
+                self._issue_certificates,
+                self._provide_artifacts,
+                self._stage_hosts,
+                self._start_control_plane,
+                self._join_nodes,
+                self._upgrade_hosts,
+                self._verify_cluster,
+            ]
         )
-        addresses = pulumi.Output.all(*(h.address for h in controllers))
-        server = addresses.apply(lambda known: f"https://{ENDPOINT if several else known[0]}:6443")
-        shared = {"endpoint": ENDPOINT} if several else {}
-        certificates: dict[str, pulumi.Output[dict[str, str]]] = {}
-        for host in hosts:
+
+    def _issue_certificates(self) -> None:
+        ca = local_step("ca", self._scripts, "pki.py", arguments=["ca"], secret=True, opts=self._after())
+        server = self._addresses.apply(lambda known: f"https://{ENDPOINT if self._several else known[0]}:6443")
+        self._certificates: dict[str, pulumi.Output[dict[str, str]]] = {}
+        for host in self._hosts:
             request = pulumi.Output.json_dumps(
                 {
                     "ca": ca.stdout.apply(json.loads),
                     "name": host.name,
                     "address": host.address,
                     "role": host.role,
-                    "cluster": stack,
+                    "cluster": pulumi.get_stack(),
                     "server": server,
                     "serviceAddress": SERVICE_ADDRESS,
-                    **shared,
+                    **({"endpoint": ENDPOINT} if self._several else {}),
                 }
             )
             issued = local_step(
                 f"certificates-{host.name}",
-                scripts,
+                self._scripts,
                 "pki.py",
                 arguments=["host"],
                 stdin=pulumi.Output.secret(request),
                 secret=True,
-                opts=options(),
+                opts=self._after(),
             )
-            certificates[host.name] = pulumi.Output.secret(issued.stdout.apply(json.loads))
+            self._certificates[host.name] = pulumi.Output.secret(issued.stdout.apply(json.loads))
 
-        artifacts = local_step(
+    def _provide_artifacts(self) -> None:
+        self._artifacts_step = local_step(
             "artifacts",
-            scripts,
+            self._scripts,
             "artifacts.sh",
             environment={"VERSION": self.version},
             triggers=[self.version],
-            opts=options(),
+            opts=self._after(),
         )
-        stage_steps = {
+
+    def _stage_hosts(self) -> None:
+        self._stage_steps = {
             host.name: local_step(
                 f"stage-{host.name}",
-                scripts,
+                self._scripts,
                 "stage.sh",
                 arguments=[host.name],
                 triggers=[host.identity],
-                opts=options(host.resource, artifacts, host=host),
+                opts=self._after(host.resource, self._artifacts_step, host=host),
             )
-            for host in hosts
+            for host in self._hosts
         }
 
-        common = {
+    def _start_control_plane(self) -> None:
+        # Each etcd waits for another.
+        after = self._after(*(self._stage_steps[h.name] for h in self._controllers))
+        self.latest = [
+            remote_step(
+                "controller" if host is self._first else f"controller-{host.name}",
+                host,
+                self._scripts,
+                "controller.sh",
+                stdin=self._input(host, _etcd(self._controllers) if self._several else {}),
+                # A further one may stop being one, on a host that stays.
+                delete=host is not self._first,
+                triggers=self._identities if self._several else [],
+                opts=after,
+            )
+            for host in self._controllers
+        ]
+
+    def _join_nodes(self) -> None:
+        control_plane = self.latest
+        reached: dict[str, pulumi.Input[str]] = {}
+        if self._several:
+            reached = {"ENDPOINT": ENDPOINT, "CONTROLLERS": self._addresses.apply(",".join)}
+        self.latest = [
+            remote_step(
+                f"node-{host.name}",
+                host,
+                self._scripts,
+                "node.sh",
+                stdin=self._input(host, {"TAINT": self._taint(host), **reached}),
+                triggers=self._identities,
+                opts=self._after(self._stage_steps[host.name], *control_plane),
+            )
+            for host in self._hosts
+        ]
+
+    def _taint(self, host: Host) -> str:
+        """Whether a node takes no pods but its own."""
+        return str(host.role == "controller" and not self._args.controller_runs_workloads).lower()
+
+    def _upgrade_hosts(self) -> None:
+        self._upgrade(self.nodes, f"CLUSTER={pulumi.get_stack()}\n", self._artifacts_step.stdout)
+
+    def _verify_cluster(self) -> None:
+        values = {"NODES": ",".join(self.nodes), "TAINT": self._taint(self._first)}
+        if self._several:
+            values["CONTROLLERS"] = ",".join(h.name for h in self._controllers)
+        verify_step = self._verify(f"{key_value_lines(values)}---\n")
+        # Only who waited for the last step gets a kubeconfig that works.
+        admin = pulumi.Output.all(self._certificates[self._first.name], self._addresses, verify_step.stdout)
+        self.kubeconfig = pulumi.Output.secret(
+            admin.apply(lambda x: with_contexts(x[0]["kubeconfig"], x[1]) if self._several else str(x[0]["kubeconfig"]))
+        )
+
+    def _input(self, host: Host, more: Mapping[str, pulumi.Input[str]]) -> pulumi.Output[str]:
+        """A step's standard input: ``KEY=VALUE`` lines, ``---``, then the host's files."""
+        values: dict[str, pulumi.Input[str]] = {
             "POD_CIDR": POD_CIDR,
             "SERVICE_CIDR": SERVICE_CIDR,
             "DNS_ADDRESS": DNS_ADDRESS,
             "COREDNS_IMAGE": COREDNS_IMAGE,
-            "INTERNET": str(args.hosts.internet).lower(),
-            "CLUSTER": stack,
+            "INTERNET": str(self._args.hosts.internet).lower(),
+            "CLUSTER": pulumi.get_stack(),
+            **more,
         }
-        identities = [h.identity for h in controllers]
-        control_plane = [
-            remote_step(
-                "controller" if host is controller else f"controller-{host.name}",
-                host,
-                scripts,
-                "controller.sh",
-                stdin=_input({**common, **(_etcd(controllers) if several else {})}, host, certificates[host.name]),
-                # A further one may stop being one, on a host that stays.
-                delete=host is not controller,
-                triggers=identities if several else [],
-                # Each etcd waits for another.
-                opts=options(*(stage_steps[h.name] for h in controllers)),
-            )
-            for host in controllers
-        ]
-        reached: dict[str, pulumi.Input[str]] = {}
-        if several:
-            reached = {"ENDPOINT": ENDPOINT, "CONTROLLERS": addresses.apply(",".join)}
-        nodes = []
-        for host in hosts:
-            taint = host.role == "controller" and not args.controller_runs_workloads
-            nodes.append(
-                remote_step(
-                    f"node-{host.name}",
-                    host,
-                    scripts,
-                    "node.sh",
-                    stdin=_input({**common, "TAINT": str(taint).lower(), **reached}, host, certificates[host.name]),
-                    # A node registers once: a controller made anew does not know those that ran before it.
-                    triggers=identities,
-                    opts=options(stage_steps[host.name], *control_plane),
-                )
-            )
-        workers = [h for h in hosts if h.role != "controller"]
-        upgrade_step = local_step(
-            "upgrade",
-            scripts,
-            "upgrade.sh",
-            environment={
-                "HOSTS": " ".join(h.name for h in [*controllers, *workers]),
-                "NODES": " ".join(self.nodes),
-                "FIRST": controller.name,
-            },
-            stdin=f"CLUSTER={stack}\n",
-            triggers=[artifacts.stdout],
-            opts=options(*nodes),
-        )
-        self.ready = remote_step(
-            "verify",
-            controller,
-            scripts,
-            "verify.sh",
-            stdin=f"NODES={','.join(self.nodes)}\nTAINT={str(not args.controller_runs_workloads).lower()}\n"
-            + (f"CONTROLLERS={','.join(h.name for h in controllers)}\n---\n" if several else "---\n"),
-            opts=options(upgrade_step),
-        )
-        # Only who waited for the last step gets a kubeconfig that works.
-        admin = pulumi.Output.all(certificates[controller.name], addresses, self.ready.stdout)
-        self.kubeconfig = pulumi.Output.secret(
-            admin.apply(lambda x: with_contexts(x[0]["kubeconfig"], x[1]) if several else str(x[0]["kubeconfig"]))
-        )
-        self.register_outputs({"kubeconfig": self.kubeconfig, "version": self.version})
+        told = pulumi.Output.all(host.address, self._certificates[host.name], *values.values())
+
+        def text(known: list[Any]) -> str:
+            lines = key_value_lines(dict(zip(values, known[2:], strict=True)))
+            return f"{lines}ADDRESS={known[0]}\n---\n{known[1]['files']}\n"
+
+        return pulumi.Output.secret(told.apply(text))
 
 
 def _etcd(controllers: list[Host]) -> dict[str, pulumi.Output[str]]:
@@ -257,19 +243,6 @@ def with_contexts(kubeconfig: str, addresses: list[str]) -> str:
     known["contexts"] = [{"name": host, "context": {"cluster": host, "user": user["name"]}} for host in hosts]
     known["current-context"] = "host-1"
     return json.dumps(known, indent=1) + "\n"
-
-
-def _input(
-    values: Mapping[str, pulumi.Input[str]], host: Host, certificates: pulumi.Output[dict[str, Any]]
-) -> pulumi.Output[str]:
-    """A step's standard input: ``KEY=VALUE`` lines, ``---``, then the host's files."""
-    told = pulumi.Output.all(host.address, certificates, *values.values())
-
-    def text(known: list[Any]) -> str:
-        lines = "".join(f"{key}={value}\n" for key, value in zip(values, known[2:], strict=True))
-        return f"{lines}ADDRESS={known[0]}\n---\n{known[1]['files']}\n"
-
-    return pulumi.Output.secret(told.apply(text))
 
 
 GUIDE = Guide(
