@@ -23,7 +23,6 @@ from benchmarks.kube import kubeconfig as kubeconfig_file
 from benchmarks.model.outcome import MeasurementError, UserError
 
 _KEEP_ALIVE_S = 300.0
-_FIRST_ANSWER_S = 15.0
 _READ_BUFFER_BYTES = 2**21
 
 
@@ -147,9 +146,9 @@ class Connection:
         url = self.url("/version")
         await asyncio.gather(*(self.call("GET", url) for _ in range(connections)))
 
-    async def require_answer(self) -> dict[str, Any]:
+    async def require_answer(self, limit_s: float = 15.0) -> dict[str, Any]:
         """The server's version, or why there is none."""
-        answer = await self.get("/version", limit_s=_FIRST_ANSWER_S)
+        answer = await self.get("/version", limit_s=limit_s)
         if answer.ok:
             return answer.json()
         raise MeasurementError(

@@ -79,10 +79,10 @@ class Fingerprint(_Facts):
 
 
 async def take_fingerprint(
-    connections: Sequence[Connection], lab: LabHosts | None, hosts: list[HostProbe]
+    connections: Sequence[Connection], lab: LabHosts | None, hosts: list[HostProbe], limit_s: float
 ) -> Fingerprint:
     """Asks the API server of each cluster, the first one for its version; the hosts were asked before."""
-    version = await connections[0].require_answer()
+    version = await connections[0].require_answer(limit_s)
     nodes: list[NodeFacts] = []
     for connection in connections:
         answer = await connection.get("/api/v1/nodes")

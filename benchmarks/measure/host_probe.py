@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks.model.hosts_file import LabHost
 
-_LIMIT_S = 20.0
 _CLOCK_READINGS = 8
 
 # Prints facts, then answers each line of its input with its clock: the answer with the shortest round trip counts.
@@ -65,9 +64,9 @@ class HostProbe(BaseModel):
     cpu_ticks: Annotated[list[int], Field(description="First line of /proc/stat before the run.")] = []
 
 
-async def probe_hosts(hosts: Sequence[LabHost]) -> list[HostProbe]:
+async def probe_hosts(hosts: Sequence[LabHost], limit_s: float) -> list[HostProbe]:
     """All hosts at once, in bounded time; a host that can't be asked says so in its entry."""
-    return list(await asyncio.gather(*(_probe(host) for host in hosts)))
+    return list(await asyncio.gather(*(_probe(host, limit_s) for host in hosts)))
 
 
 def after_run(before: Sequence[HostProbe], after: Sequence[HostProbe]) -> list[HostProbe]:
@@ -87,25 +86,25 @@ def _compared(before: HostProbe, after: HostProbe) -> HostProbe:
     return before.model_copy(update={"clock_offset_after_ms": after.clock_offset_ms, **shares})
 
 
-async def _probe(host: LabHost) -> HostProbe:
+async def _probe(host: LabHost, limit_s: float) -> HostProbe:
     try:
-        return await asyncio.wait_for(_ask(host), _LIMIT_S)
+        return await asyncio.wait_for(_ask(host, limit_s), limit_s)
     except TimeoutError:
-        return HostProbe(name=host.name, role=host.role, error=f"no answer over ssh within {_LIMIT_S:g} s")
+        return HostProbe(name=host.name, role=host.role, error=f"no answer over ssh within {limit_s:g} s")
     except (OSError, ValueError) as error:
         return HostProbe(name=host.name, role=host.role, error=str(error)[:300])
 
 
-def _ssh_command(host: LabHost) -> list[str]:
-    command = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "LogLevel=ERROR"]
+def _ssh_command(host: LabHost, limit_s: float) -> list[str]:
+    command = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={limit_s / 3:.0f}", "-o", "LogLevel=ERROR"]
     if host.ssh_config:
         return [*command, "-F", host.ssh_config, host.name, "bash --norc -s"]
     return [*command, "-p", str(host.port), f"{host.user}@{host.address}", "bash --norc -s"]
 
 
-async def _ask(host: LabHost) -> HostProbe:
+async def _ask(host: LabHost, limit_s: float) -> HostProbe:
     process = await asyncio.create_subprocess_exec(
-        *_ssh_command(host),
+        *_ssh_command(host, limit_s),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -25,7 +25,6 @@ from benchmarks.model.workload import Workload
 
 _TELL_EVERY_S = 2.0
 _UPDATE_TRIES = 4
-_AVAILABLE_WITHIN_S = 10.0
 _POLL_S = 0.05
 _measuring = 0
 """Repeats that run at this moment: on several clusters they do so side by side."""
@@ -119,7 +118,8 @@ class RepeatRun:
 
     async def _see_available(self) -> None:
         """Unmeasured: lets the controller finish its status, which it writes after the last pod is ready."""
-        until = time.monotonic() + _AVAILABLE_WITHIN_S
+        limit_s = self._workload.limits.answer_seconds
+        until = time.monotonic() + limit_s
         while time.monotonic() < until:
             answer = await self._connection.get(self._collection)
             items = answer.json().get("items") or [] if answer.ok else []
@@ -127,7 +127,7 @@ class RepeatRun:
             if len(items) == self._workload.clients and min(available, default=0) >= self._workload.replicas:
                 return
             await asyncio.sleep(_POLL_S)
-        self._taken.notes.append(f"not every deployment was available {_AVAILABLE_WITHIN_S:g} s after its pods were up")
+        self._taken.notes.append(f"not every deployment was available {limit_s:g} s after its pods were up")
 
     async def _read_and_update(self) -> None:
         url = self._connection.url(self._collection)

@@ -93,12 +93,12 @@ async def _measure(
     folder: result_folder.ResultFolder,
 ) -> None:
     for connection in connections:
-        await connection.require_answer()
-    before = await probe_hosts(lab.hosts) if lab else []
+        await connection.require_answer(workload.limits.answer_seconds)
+    before = await probe_hosts(lab.hosts, workload.limits.answer_seconds) if lab else []
     for probe in before:
         if probe.error:
             say(f"  {probe.name} can't be asked for its clock and CPU: {probe.error}")
-    state.fingerprint = await take_fingerprint(connections, lab, before)
+    state.fingerprint = await take_fingerprint(connections, lab, before, workload.limits.answer_seconds)
     state.clusters = [
         Cluster(c.context, c, Namespaces(c, run_id, workload.limits.namespace_seconds), share)
         for c, share in zip(connections, workload.shares(len(connections)), strict=False)
@@ -129,7 +129,7 @@ async def _measure(
     if all(repeat.complete and not repeat.timed_out for repeat in state.repeats):
         state.errors += await _everywhere(cluster.namespaces.release() for cluster in state.clusters)
     if lab:
-        hosts = after_run(before, await probe_hosts(lab.hosts))
+        hosts = after_run(before, await probe_hosts(lab.hosts, workload.limits.answer_seconds))
         state.fingerprint = state.fingerprint.model_copy(update={"hosts": hosts})
 
 

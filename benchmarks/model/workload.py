@@ -31,6 +31,11 @@ class Limits(InputModel):
     call_seconds: Annotated[float, Field(gt=0, le=_LONGEST_CALL_S)] = 60.0
     namespace_seconds: Annotated[float, Field(gt=0, le=_LONGEST_S)] = 120.0
 
+    @property
+    def answer_seconds(self) -> float:
+        """How long a single question to a server or a host may take: longer on hosts that are slow."""
+        return self.call_seconds / 4
+
     def times(self, factor: int) -> Limits:
         """The same, so many times as long, up to the longest that a workload may have."""
         return Limits(

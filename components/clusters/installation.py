@@ -34,6 +34,7 @@ from pulumi_command import local
 from pydantic import model_validator
 
 from components.catalog import artifacts, pins
+from components.clusters.kubeconfig import with_contexts
 from components.clusters.phases import Phase, PhasedCluster, key_value_lines
 from components.config.settings import LabSettings
 from components.hosts.host import Host
@@ -51,6 +52,7 @@ class Traits:
     Attributes:
         part: its name, and that of its scripts' folder.
         ports: TCP ports that it needs on every host.
+        api_port: of its API servers.
         memory_mib: what a host must have at least.
         disk_mib: what must be free at least.
         workers_join_together: else one after another.
@@ -64,6 +66,7 @@ class Traits:
 
     part: str
     ports: tuple[int, ...]
+    api_port: int = 6443
     memory_mib: int = 900
     disk_mib: int = 1500
     workers_join_together: bool = True
@@ -213,7 +216,17 @@ class InstalledCluster(PhasedCluster):
         # Who is a node is told to this step alone: one more worker changes nothing on the others.
         addresses = pulumi.Output.all(*[h.address for h in nodes]).apply(",".join)
         verify_step = self._verify(self._input(self._first, NODES=",".join(self.nodes), ADDRESSES=addresses))
-        self.kubeconfig = pulumi.Output.secret(verify_step.stdout.apply(str))
+        self.kubeconfig = pulumi.Output.secret(
+            pulumi.Output.all(verify_step.stdout, *[h.address for h in self._controllers]).apply(self._with_contexts)
+        )
+
+    def _with_contexts(self, known: list[str]) -> str:
+        """The administrator's kubeconfig as the first controller printed it, with a context for each controller."""
+        kubeconfig, *addresses = known
+        names = [h.name for h in self._controllers]
+        return with_contexts(
+            kubeconfig, dict(zip(names, [f"https://{a}:{self._traits.api_port}" for a in addresses], strict=True))
+        )
 
     def _artifacts(self, wanted: pins.Release) -> local.Command:
         request = {

@@ -25,6 +25,8 @@ _to_dict = importlib.import_module("google.protobuf.json_format").MessageToDict
 STACK = "x-lab"
 PROJECT = "litelab"
 SECRET = "THIS-IS-SECRET"
+KUBECONFIG = json.dumps({"apiVersion": "v1", "clusters": [{"cluster": {}}], "users": [{"user": {"key": SECRET}}]})
+"""The administrator's, as a distribution writes it."""
 """Part of every secret that the mocked steps print."""
 
 _SIGNATURE = "4dabf18193072939515e22adb298388d"
@@ -144,8 +146,7 @@ class _Steps(mocks.Mocks):
         if args.name == "ca":
             return json.dumps({"ca": {"crt": "c", "key": f"{SECRET} ca"}})
         if args.name.startswith("certificates-"):
-            admin = {"clusters": [{"cluster": {}}], "users": [{"name": f"{SECRET} admin"}]}
-            return json.dumps({"files": f"{SECRET} files", "kubeconfig": json.dumps(admin)})
+            return json.dumps({"files": f"{SECRET} files", "kubeconfig": KUBECONFIG})
         if args.name == "artifacts" and "VERSION" in _unwrapped(args.inputs)["environment"]:
             # Of a distribution that set-up builds.
             return f"list of {_unwrapped(args.inputs)['environment']['VERSION']}"
@@ -154,7 +155,7 @@ class _Steps(mocks.Mocks):
             files = [{"name": f["name"], "sha256": f["sha256"], "proof": f["proof"]} for f in request["files"]]
             return json.dumps({"list": hashlib.sha256(str(request).encode()).hexdigest()[:12], "files": files})
         if args.name == "verify":
-            return self.identities.get("verify", f"{SECRET} kubeconfig")
+            return self.identities.get("verify", KUBECONFIG)
         if args.name.startswith("workload-"):
             return json.dumps({"outcome": "good"})
         return self.identities.get(args.name, f"{args.name}-made-once")

@@ -10,7 +10,8 @@ import pulumi
 import pytest
 import yaml
 
-from components.clusters.microshift.component import SECRETS, merged
+from components.clusters.kubeconfig import merged
+from components.clusters.microshift.component import SECRETS
 from components.config.lab_file import parse
 from components.config.settings import SettingsError
 from tests.graph.declared import SECRET, Declare, Graph, texts
@@ -79,7 +80,7 @@ class TestTopology:
         assert "CONTEXTS" not in lab(measured).commands["workload-pods-8"].plain["environment"]
 
     def test_a_fleets_kubeconfig_has_a_context_a_host_and_the_first_is_current(self) -> None:
-        whole = yaml.safe_load(merged(["host-1", "host-2"], [one("a"), f'{{"step": "node"}}\n{one("b")}']))
+        whole = yaml.safe_load(merged({"host-1": one("a"), "host-2": f'{{"step": "node"}}\n{one("b")}'}))
         assert whole["current-context"] == "host-1"
         assert [c["name"] for c in whole["contexts"]] == ["host-1", "host-2"]
         assert [c["cluster"]["server"] for c in whole["clusters"]] == ["a", "b"]

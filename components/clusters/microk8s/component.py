@@ -31,6 +31,7 @@ NEEDS = Needs(pods="10.1.0.0/16", services="10.152.183.0/24", programs=("snap",)
 TRAITS = Traits(
     part="microk8s",
     ports=(API_PORT, AGENT_PORT, 10250, 10257, 10259),
+    api_port=API_PORT,
     memory_mib=1000,
     disk_mib=2500,
     # A join restarts the datastore and the API server.

@@ -7,16 +7,15 @@ are clients outside of it; ``fleet`` makes each host a cluster of its own; ``mul
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import pulumi
-import yaml
 from pydantic import Field, model_validator
 
 from components.clusters.distribution import Distribution, Guide, Needs
 from components.clusters.installation import InstalledCluster, InstalledSettings, Traits, check
+from components.clusters.kubeconfig import merged
 from components.clusters.phases import Phase
 from components.config.settings import SettingsError
 from components.hosts.host import Host
@@ -123,7 +122,7 @@ class MicroshiftCluster(InstalledCluster):
         self.nodes = self.contexts = [host.name for host in self._hosts]
         self.kubeconfig = pulumi.Output.secret(
             pulumi.Output.all(self.kubeconfig, *[step.stdout for step in self.joins.values()]).apply(
-                lambda texts: merged(self.contexts, texts)
+                lambda texts: merged(dict(zip(self.contexts, texts, strict=True)))
             )
         )
 
@@ -154,24 +153,6 @@ class MicroshiftCluster(InstalledCluster):
             )
             for host in self._hosts
         }
-
-
-def merged(names: list[str], texts: list[str]) -> str:
-    """One kubeconfig of several that have one cluster each, with a context for each; the first is current.
-
-    Args:
-        names: of the contexts.
-        texts: kubeconfigs; what a join printed may have other lines before it.
-    """
-    whole: dict[str, Any] = {"apiVersion": "v1", "kind": "Config", "current-context": names[0], "preferences": {}}
-    for key in ("clusters", "users", "contexts"):
-        whole[key] = []
-    for name, text in zip(names, texts, strict=True):
-        one = yaml.safe_load(text[text.index("apiVersion:") :])
-        whole["clusters"].append({"name": name, "cluster": one["clusters"][0]["cluster"]})
-        whole["users"].append({"name": name, "user": one["users"][0]["user"]})
-        whole["contexts"].append({"name": name, "context": {"cluster": name, "user": name}})
-    return json.dumps(whole)
 
 
 def _secret(name: str) -> pulumi.Output[str]:

@@ -55,24 +55,3 @@ as_wanted() { # as_wanted HOST VERSION: a host that is no node has no kubelet to
 node_runs() { # node_runs UNIT HOST VERSION: after an upgrade
   wait_for "node $2 to be Ready with version $3" 240 "$1" as_wanted "$2" "$3"
 }
-
-# kubeconfig <ADMIN_KUBECONFIG: the same with a context for each controller, named as the host, the first one current.
-kubeconfig() {
-  local text address number=1 ca crt key
-  text=$(cat)
-  # field NAME: of a kubeconfig with one cluster and one user.
-  field() { printf '%s\n' "$text" | awk -v name="$1:" '$1 == name { print $2; exit }'; }
-  ca=$(field certificate-authority-data) crt=$(field client-certificate-data) key=$(field client-key-data)
-  [ -n "${ca:+$crt$key}" ] || die "the administrator's kubeconfig has not the certificates that are expected in it. It was not changed."
-  echo 'apiVersion: v1'
-  echo 'kind: Config'
-  echo 'current-context: host-1'
-  echo "users: [{name: admin, user: {client-certificate-data: $crt, client-key-data: $key}}]"
-  echo 'clusters:'
-  for address in ${CONTROLLER_ADDRESSES//,/ }; do
-    echo "- {name: host-$number, cluster: {server: 'https://$address:${API_PORT:-6443}', certificate-authority-data: $ca}}"
-    number=$((number + 1))
-  done
-  echo 'contexts:'
-  for address in $(seq $((number - 1))); do echo "- {name: host-$address, context: {cluster: host-$address, user: admin}}"; done
-}

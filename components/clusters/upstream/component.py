@@ -20,6 +20,7 @@ from pydantic import Field, model_validator
 
 from components.catalog import pins
 from components.clusters.distribution import Distribution, Guide, Needs
+from components.clusters.kubeconfig import with_contexts
 from components.clusters.phases import PhasedCluster, key_value_lines
 from components.config.settings import LabSettings
 from components.hosts.host import Host
@@ -197,9 +198,12 @@ class UpstreamCluster(PhasedCluster):
         verify_step = self._verify(f"{key_value_lines(values)}---\n")
         # Only who waited for the last step gets a kubeconfig that works.
         admin = pulumi.Output.all(self._certificates[self._first.name], self._addresses, verify_step.stdout)
-        self.kubeconfig = pulumi.Output.secret(
-            admin.apply(lambda x: with_contexts(x[0]["kubeconfig"], x[1]) if self._several else str(x[0]["kubeconfig"]))
-        )
+        self.kubeconfig = pulumi.Output.secret(admin.apply(lambda known: self._kubeconfig(known[0], known[1])))
+
+    def _kubeconfig(self, certificates: Mapping[str, str], addresses: list[str]) -> str:
+        names = [h.name for h in self._controllers]
+        servers = {name: f"https://{address}:6443" for name, address in zip(names, addresses, strict=True)}
+        return with_contexts(certificates["kubeconfig"], servers)
 
     def _input(self, host: Host, more: Mapping[str, pulumi.Input[str]]) -> pulumi.Output[str]:
         """A step's standard input: ``KEY=VALUE`` lines, ``---``, then the host's files."""
@@ -229,20 +233,6 @@ def _etcd(controllers: list[Host]) -> dict[str, pulumi.Output[str]]:
         "MEMBERS": members.apply(",".join),
         "ETCD_OF": identities.apply(lambda known: short_digest("\n".join(known))),
     }
-
-
-def with_contexts(kubeconfig: str, addresses: list[str]) -> str:
-    """An administrator's kubeconfig of one context, as JSON, with one for each controller instead, named as its host."""
-    known = json.loads(kubeconfig)
-    (cluster,), (user,) = known["clusters"], known["users"]
-    hosts = {f"host-{number}": address for number, address in enumerate(addresses, start=1)}
-    known["clusters"] = [
-        {"name": host, "cluster": {**cluster["cluster"], "server": f"https://{address}:6443"}}
-        for host, address in hosts.items()
-    ]
-    known["contexts"] = [{"name": host, "context": {"cluster": host, "user": user["name"]}} for host in hosts]
-    known["current-context"] = "host-1"
-    return json.dumps(known, indent=1) + "\n"
 
 
 GUIDE = Guide(

@@ -1,5 +1,5 @@
 #!/bin/bash
-# verify.sh create, on the first controller: every node Ready and as it must be, network and DNS up. Prints the kubeconfig.
+# verify.sh create, on the first controller: every node Ready and as it must be, network and DNS up. Prints the administrator's kubeconfig.
 # verify.sh node HOST VERSION: that node, if the host is one, is Ready and runs that version.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=k0s.sh
@@ -13,7 +13,7 @@ create() {
   nodes_ready k0scontroller
   wait_for "cluster DNS" 180 k0scontroller kubectl -n kube-system rollout status deployment/coredns --timeout=20s
   step_done verify >&2
-  kubeconfig <"$DATA/pki/admin.conf"
+  cat "$DATA/pki/admin.conf"
 }
 
 case ${1:-} in

@@ -1,5 +1,5 @@
 #!/bin/bash
-# verify.sh create, on the first controller: every node Ready and as it must be, DNS up. Prints the kubeconfig.
+# verify.sh create, on the first controller: every node Ready and as it must be, DNS up. Prints the administrator's kubeconfig.
 # verify.sh node HOST VERSION: that node is Ready and runs that version.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=k3s.sh
@@ -14,7 +14,7 @@ create() {
   nodes_ready k3s
   wait_for "cluster DNS" 120 k3s kubectl -n kube-system rollout status deployment/coredns --timeout=20s
   step_done verify >&2
-  kubeconfig </etc/rancher/k3s/k3s.yaml
+  cat /etc/rancher/k3s/k3s.yaml
 }
 
 case ${1:-} in

@@ -57,7 +57,6 @@ asks_who() {
 }
 
 create() {
-  local vendors
   read_input
   remove_others
   by_own_names
@@ -69,8 +68,7 @@ create() {
   [ "$CONTROLLERS" = 1 ] || wait_for "the datastore to survive the loss of a controller (high-availability: yes)" 180 snap.microk8s.daemon-k8s-dqlite highly_available
   [ "$ADDONS" != minimal ] || wait_for "RBAC to be in force" 60 "$UNIT" asks_who
   step_done verify >&2
-  vendors=$("$MICROK8S" config) || die "'microk8s config' gave no kubeconfig."
-  API_PORT=$API_PORT kubeconfig <<<"$vendors"
+  "$MICROK8S" config || die "'microk8s config' gave no kubeconfig."
 }
 
 upgraded() {
