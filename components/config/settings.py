@@ -1,5 +1,5 @@
 """What every lab can be told. A host kind adds settings in its module of ``components/hosts/``, a distribution in its module of
-``components/clusters/``; ``labfile.py`` puts them together and reads them.
+``components/clusters/``; ``lab_file.py`` puts them together and reads them.
 """
 
 from __future__ import annotations

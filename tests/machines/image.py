@@ -20,6 +20,8 @@ from tools.setup.cache import key_of, keyed
 USER = "alex"
 CHECKOUT = f"/home/{USER}/litelab"
 RELEASES = {"bookworm": "Debian 12", "trixie": "Debian 13"}
+NEIGHBOURS = {"bookworm": ("docker.io", "ufw"), "trixie": ("firewalld",)}
+"""What people have beside a lab: each changes the machine's firewall."""
 
 KERNEL = "linux-image-cloud-amd64"
 # What an installed Debian has, and what README.md asks for: git, make, Python.
@@ -75,7 +77,7 @@ def sources(code: str, folder: Path) -> list[Path]:
 def tree(code: str, progress: Progress) -> Path:
     """The root of an installed Debian, in the cache."""
     operator = tomllib.loads((places.TOOLS / "pins.toml").read_text(encoding="utf-8"))["debian"]["operator"]
-    packages = sorted({*PACKAGES, KERNEL, *operator})
+    packages = sorted({*PACKAGES, *NEIGHBOURS[code], KERNEL, *operator})
     lists = progress.logs.parent / "machines" / f"sources-{code}"
 
     def make(folder: Path) -> None:

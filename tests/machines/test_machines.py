@@ -49,6 +49,17 @@ def test_the_machine_is_what_the_readme_asks_for_and_more(machine: Machine) -> N
     assert machine.run("systemctl --failed --no-legend") == ""
 
 
+def test_docker_and_firewalls_are_on(machine: Machine) -> None:
+    units = machine.run(
+        "systemctl list-unit-files --no-legend docker.service firewalld.service ufw.service | cut -d' ' -f1"
+    ).split()
+    if "ufw.service" in units:
+        machine.run("sudo ufw allow ssh && sudo ufw --force enable && sudo ufw status | grep -q 'Status: active'")
+    for unit in units:
+        machine.run(f"systemctl is-active {unit}")
+    assert units
+
+
 def test_doctor_is_right_without_root(machine: Machine) -> None:
     machine.ssh("make doctor")  # what is read from the disk for the first time
     found = json.loads(machine.run("make doctor JSON=1", code=2))

@@ -1,4 +1,4 @@
-"""Commands on a lab's hosts, by the scripts that its steps use (``components/scripts/ssh``)."""
+"""Commands on a lab's hosts, by the scripts that its steps use (``components/ssh/scripts``)."""
 
 from __future__ import annotations
 
