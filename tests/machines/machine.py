@@ -121,8 +121,19 @@ class Machine:
             f"\n$ {command}    # {time.monotonic() - began:.0f} s, exit code {done.returncode}\n{done.stdout}{done.stderr}",
             flush=True,
         )
-        assert done.returncode == code, f"{command}: {done.returncode}\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}"
+        assert done.returncode == code, (
+            f"{command}: {done.returncode}\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}\n{self.last_words()}"
+        )
         return done.stdout
+
+    def last_words(self) -> str:
+        """How QEMU ended, if it has, and the end of what it and the console said."""
+        state = (
+            "runs" if self._process is None or self._process.poll() is None else f"ended: {self._process.returncode}"
+        )
+        logs = [(self.folder / "qemu.log"), self.console]
+        ends = [path.read_text("utf-8", errors="replace")[-3000:] for path in logs if path.exists()]
+        return "\n".join([f"QEMU {state}", *ends])
 
     def wait(self, boot: str = "") -> str:
         """Wait for a login on another boot than ``boot``, and return which boot it is."""
