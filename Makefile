@@ -1,7 +1,7 @@
 # Every target in one line: make help.
 # Only what stands on make's own command line counts: a shell may export HOST or NAME for reasons of its own. STACK is refused there, for
 # the lab that it names would not be the one that is destroyed.
-override TAKEN := STACK HOST UNIT CMD NAME FROM WORKLOAD REPEATS JSON REMOVE SEED MINUTES RELEASE HOSTS
+override TAKEN := STACK HOST UNIT CMD NAME FROM WORKLOAD REPEATS JSON REMOVE SEED MINUTES RELEASE HOSTS GONE
 override BY_LAB := lab destroy passphrase status ssh logs kubeconfig bench
 override GOALS := $(or $(MAKECMDGOALS),help)
 ifneq ($(filter environment%,$(origin STACK)),)
@@ -51,10 +51,10 @@ image: ## the image that libvirt guests boot, built from Debian packages
 	@$(SETUP) image
 
 lab: setup ## bring a lab up and measure it: make lab [STACK=upstream-lab]
-	@$(LABS) lab $(STACK)
+	@$(LABS) lab $(STACK) $(if $(GONE),--gone "$(GONE)")
 
-destroy: ## remove a lab and every trace of it
-	@$(LABS) destroy $(STACK)
+destroy: ## remove a lab and every trace of it; GONE=host-2 for a host that will never answer again
+	@$(LABS) destroy $(STACK) $(if $(GONE),--gone "$(GONE)")
 
 stack: setup ## another stack of a lab: make stack NAME=my FROM=upstream-lab
 	@$(LABS) stack "$(NAME)" "$(FROM)"

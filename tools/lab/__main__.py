@@ -16,8 +16,12 @@ def main(arguments: list[str]) -> int:
     """Run one verb."""
     parser = argparse.ArgumentParser(prog="python3 -m tools.lab")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    for verb in ("lab", "destroy", "status", "logs", "kubeconfig"):
+    for verb in ("status", "logs", "kubeconfig"):
         verbs.add_parser(verb).add_argument("stack")
+    for verb in ("lab", "destroy"):
+        changing = verbs.add_parser(verb)
+        changing.add_argument("stack")
+        changing.add_argument("--gone", default="", help="hosts that will never answer again, with blanks between")
     up = verbs.add_parser("up", help="whether a lab is up, and has this host")
     up.add_argument("stack")
     up.add_argument("host", nargs="?", default="")
@@ -50,9 +54,9 @@ def main(arguments: list[str]) -> int:
     progress = program.begin(cache)
     match given.verb:
         case "lab":
-            return lifecycle.up(cache, given.stack, progress)
+            return lifecycle.up(cache, given.stack, progress, lifecycle.gone_hosts(given.gone))
         case "destroy":
-            return lifecycle.destroy(cache, given.stack, progress)
+            return lifecycle.destroy(cache, given.stack, progress, lifecycle.gone_hosts(given.gone))
         case "bench":
             return lifecycle.bench(cache, given.stack, given.workload, given.repeats)
         case "stack":

@@ -24,10 +24,23 @@ STOPPED = 130
 """Exit code of what a person or a CI ended, as shells have it."""
 
 
-def up(cache: Path, stack: str, progress: Progress) -> int:
+def gone_hosts(names: str) -> tuple[str, ...]:
+    """Hosts that a person says will never answer again, which nothing is undone on.
+
+    Raises:
+        SetupError: a name is none of a host.
+    """
+    gone = tuple(names.replace(",", " ").split())
+    if wrong := [name for name in gone if not re.fullmatch(r"host-[1-9]\d{0,2}", name)]:
+        msg = f"GONE names hosts of a lab, such as host-2, and not {wrong[0]!r}. 'make status' lists them. Nothing was done."
+        raise SetupError(msg)
+    return gone
+
+
+def up(cache: Path, stack: str, progress: Progress, gone: Sequence[str] = ()) -> int:
     """Bring a lab up, measure it, and print the table. The exit code is Pulumi's, or ``STOPPED``.
 
-    A lab that failed is kept for a look, unless ``DESTROY_ON_FAILURE=1``.
+    A lab that failed is kept for a look, unless ``DESTROY_ON_FAILURE=1``. Nothing is undone on hosts that are ``gone``.
     """
     stacks.require_whole_state(stack)
     stacks.require_known(stack)
@@ -42,7 +55,7 @@ def up(cache: Path, stack: str, progress: Progress) -> int:
         return checked.returncode
     began, since = time.monotonic(), time.time()
     reopen(stack)
-    replaced = presence.bring_back(presence.Presence(cache, stack))
+    replaced = presence.bring_back(presence.Presence(cache, stack), gone)
     code = _pulumi(cache, "up", stack, {**environment, **replaced.environment}, replaced.flags)
     hand_over()
     if code not in {0, STOPPED} and (why := stacks.has_another_passphrase(cache, stack)):
@@ -113,8 +126,8 @@ def _look_inside(stack: str, known: Mapping[str, Any]) -> str:
     )
 
 
-def destroy(cache: Path, stack: str, progress: Progress) -> int:
-    """Remove a lab and every trace of it; the stack stays, empty."""
+def destroy(cache: Path, stack: str, progress: Progress, gone: Sequence[str] = ()) -> int:
+    """Remove a lab and every trace of it, but on hosts that are ``gone``; the stack stays, empty."""
     stacks.require_whole_state(stack)
     stacks.require_known(stack)
     if not stacks.exists(stack):
@@ -126,7 +139,7 @@ def destroy(cache: Path, stack: str, progress: Progress) -> int:
     reopen(stack)
     for name in published.put_back(presence.resources(cache, stack)):
         progress.say(f"  the lab's scripts {name} were gone; today's are used instead")
-    code = _pulumi(cache, "destroy", stack, stacks.environment(cache))
+    code = _pulumi(cache, "destroy", stack, {**stacks.environment(cache), **presence.gone(gone)})
     if code not in {0, STOPPED} and (why := stacks.has_another_passphrase(cache, stack)):
         raise SetupError(why)
     if code == 0:

@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -286,8 +286,13 @@ class Replacement:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def bring_back(presence: Presence) -> Replacement:
-    """Before ``up``: start what is off, agree on what is lost.
+def gone(hosts: Iterable[str]) -> dict[str, str]:
+    """What tells steps that nothing is to be undone on these hosts."""
+    return {"LITELAB_GONE": " ".join(hosts)} if hosts else {}
+
+
+def bring_back(presence: Presence, given_up: Sequence[str] = ()) -> Replacement:
+    """Before ``up``: start what is off, agree on what is lost; hosts that are given up are not looked for.
 
     Raises:
         SetupError: hosts that can't be started or replaced by themselves, or nobody agreed to lose what was on them.
@@ -298,9 +303,9 @@ def bring_back(presence: Presence) -> Replacement:
         # It may be shutting down, or starting.
         time.sleep(2)
         seen = presence.look()
-    missing = [one for one in seen if one.state != "running"]
+    missing = [one for one in seen if one.state != "running" and one.part.name not in given_up]
     if not missing:
-        return Replacement()
+        return Replacement((), gone(given_up))
     print(f"Lab {stack}: {'; '.join(map(str, missing))}.", flush=True)
     stuck = [one for one in missing if one.state in {"unreachable", "changed"}]
     if stuck:
@@ -330,13 +335,13 @@ def bring_back(presence: Presence) -> Replacement:
             )
             raise SetupError(msg)
     if not lost:
-        return Replacement()
-    gone = {"LITELAB_GONE": " ".join(one.part.name for one in lost)}
+        return Replacement((), gone(given_up))
+    without = gone([*given_up, *(one.part.name for one in lost)])
     disks = [f"--replace={urn}" for one in lost for urn in one.part.stands_on if "::disk-" in urn]
     if disks:
         # The guest is a provider's resource: a refresh finds that it is gone.
-        return Replacement(("--refresh", *disks), gone)
-    return Replacement(tuple(f"--replace={one.part.urn}" for one in lost), gone)
+        return Replacement(("--refresh", *disks), without)
+    return Replacement(tuple(f"--replace={one.part.urn}" for one in lost), without)
 
 
 def _fix(stack: str, stuck: Sequence[Seen]) -> str:

@@ -61,9 +61,9 @@ supply() {
 
 # Of a host that the user says is gone nothing can be taken off; a living one that only does not answer keeps its place in the state.
 delete() {
-  [[ " ${LITELAB_GONE:-} " != *" $HOST "* ]] || return 0
+  ! is_gone "$HOST" || return 0
   bounded_on 300 "$HOST" "[ ! -x $ON_HOST/scripts/reset.sh ] || $ON_HOST/scripts/reset.sh" </dev/null ||
-    die "$HOST" "$PART could not be taken off it. If the host is gone for good, run the same command with LITELAB_GONE=$HOST before it; else see what it does ('make ssh STACK=$STACK HOST=$HOST'), and run the same command again."
+    die "$HOST" "$PART could not be taken off it. If the host is gone for good, add GONE=$HOST ('make destroy STACK=$STACK GONE=$HOST'); else see what it does ('make ssh STACK=$STACK HOST=$HOST'), and run the same command again."
 }
 
 case ${1:-} in

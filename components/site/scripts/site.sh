@@ -14,7 +14,11 @@ create() {
   bounded_on 300 "$HOST" 'bash -s -- create' <"$here/apply.sh"
 }
 
-delete() { bounded_on 300 "$HOST" 'bash -s -- delete' <"$here/apply.sh"; }
+delete() {
+  ! is_gone "$HOST" || return 0
+  bounded_on 300 "$HOST" 'bash -s -- delete' <"$here/apply.sh" ||
+    die "$HOST" "the site's files could not be taken off it. If the host is gone for good, add GONE=$HOST ('make destroy STACK=$STACK GONE=$HOST'); else run the same command again when it answers."
+}
 
 case ${1:-} in
 create | delete) "$1" ;;

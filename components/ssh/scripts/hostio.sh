@@ -24,6 +24,9 @@ as_root() {
   printf -v REPLY "%sbash --norc -c '%s' %s %s" "$sudo" "$2" "$3" "$(printf %s "$stack$4" | base64 -w 0)${5:+ $5}"
 }
 
+# is_gone HOST: whether the user says that it will never answer again (make ... GONE=), so that nothing is undone on it.
+is_gone() { [[ " ${LITELAB_GONE:-} " == *" $1 "* ]]; }
+
 new_mark() { MARK=litelab-$RANDOM$RANDOM$RANDOM$RANDOM; }
 
 # unframed HOST CODE SAID: prints the answer that is in what a host said, and returns the command's exit code.

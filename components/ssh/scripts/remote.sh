@@ -17,7 +17,7 @@ create | delete) ;;
 esac
 HOST=${2:?} SCRIPT=${3:?}
 # On a host that is gone there is nothing to remove.
-if [ "$1" = delete ] && [[ " ${LITELAB_GONE:-} " == *" $HOST "* ]]; then exit 0; fi
+if [ "$1" = delete ] && is_gone "$HOST"; then exit 0; fi
 part=${here##*/}
 ssh_restore
 

@@ -44,8 +44,9 @@ create() {
 
 # On a host that is gone there is nothing to remove.
 delete() {
-  [[ " ${LITELAB_GONE:-} " != *" $HOST "* ]] || return 0
-  on "$HOST" "[ ! -x $ON_HOST/scripts/reset.sh ] || $ON_HOST/scripts/reset.sh" </dev/null
+  ! is_gone "$HOST" || return 0
+  on "$HOST" "[ ! -x $ON_HOST/scripts/reset.sh ] || $ON_HOST/scripts/reset.sh" </dev/null ||
+    die "$HOST" "$PART could not be taken off it. If the host is gone for good, add GONE=$HOST ('make destroy STACK=$STACK GONE=$HOST'); else see what it does ('make ssh STACK=$STACK HOST=$HOST'), and run the same command again."
 }
 
 case ${1:-} in
