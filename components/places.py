@@ -18,3 +18,8 @@ def cache_folder() -> Path:
 def run_folder(stack: str) -> Path:
     """The stack's run folder, relative to the project: keys, ssh configuration, host disks, copied scripts."""
     return Path(".lab") / "run" / stack
+
+
+def lab_stands(run: Path) -> bool:
+    """Whether a lab has hosts, by its run folder: local kinds leave ``lab.env`` with their network, every kind ``ssh_config``."""
+    return any((run / name).exists() for name in ("lab.env", "ssh_config"))

@@ -6,7 +6,7 @@ print, to what hosts keep. A lab goes with the scripts that made it, so ``destro
 
 from __future__ import annotations
 
-from components.places import PROJECT, run_folder
+from components.places import PROJECT, lab_stands, run_folder
 
 LAYOUT = 3
 """1: before there was a number; 2: keys of hosts are made on the hosts; 3: records of how hosts are reached."""
@@ -33,7 +33,7 @@ def refusal(stack: str) -> str | None:
 def standing(stack: str) -> int | None:
     """The layout of the lab that stands, or None when none does."""
     folder = PROJECT / run_folder(stack)
-    if not (folder / "ssh_config").exists():
+    if not lab_stands(folder):
         return None
     try:
         return int((folder / "layout").read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from components.checks import layout, named_files, paths
 from components.checks.machine import this_machine
 from components.config import discovery, lab_file, settings
 from components.config.layers import Configured, configured
-from components.places import PROJECT, SITE, cache_folder, run_folder
+from components.places import PROJECT, SITE, cache_folder, lab_stands, run_folder
 
 PREFIX = "litelab:"
 
@@ -28,7 +28,7 @@ def require(lab: settings.LabSettings, stack: str) -> None:
     if wrong:
         msg = f"Stack {stack} can't be made on this machine: {'; '.join(wrong)}. Nothing was made."
         raise settings.SettingsError(msg)
-    is_new = not (PROJECT / run_folder(stack) / "lab.env").exists()
+    is_new = not lab_stands(PROJECT / run_folder(stack))
     found = discovery.host_kind(lab.hosts.kind).problems(lab, this_machine(PROJECT), is_new)
     if found:
         msg = f"Stack {stack} can't be made on this machine: {'; '.join(found)}. Nothing was made."

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.places import lab_stands
 from inputs import suggestions
 from tools import environment as environments
 from tools import places
@@ -133,7 +134,7 @@ def require_whole_state(stack: str) -> None:
     if path is None:
         # The backend's own business.
         return
-    lab_is_there = (OWN / "run" / stack / "lab.env").exists()
+    lab_is_there = lab_stands(OWN / "run" / stack)
     if _is_whole(path) or not (path.exists() or lab_is_there):
         return
     shown = _shown(path)

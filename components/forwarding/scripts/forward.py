@@ -449,21 +449,16 @@ def try_login(through: str) -> None:
         raise ForwardError(explain(through, done.stderr))
 
 
-def is_known(run: Path) -> bool:
-    """Whether a lab's Pulumi state has hosts, or is being changed."""
-    site = run.parent.parent / "site.yaml"
-    if site.exists() and re.search(
-        r"""(?m)^["']?backend["']? *:""", site.read_text(encoding="utf-8", errors="replace")
-    ):
-        # A backend that its checkout names can't be asked here: a lab there is known as long as it has its record.
-        return (run / "ssh_config").exists()
-    state = run.parent.parent / "state" / ".pulumi" / "stacks" / "litelab" / f"{run.name}.json"
-    return state.exists() and "litelab:hosts:" in state.read_text(encoding="utf-8")
-
-
 def orphans(names: Sequence[str]) -> int:
     """List forwards that no state knows, or end those of labs with these names; 1 when one is left."""
-    found = {path: pid for pid, path in marked_processes() if not is_known(path.parent.parent)}
+    sys.path.append(str(Path(__file__).resolve().parents[2] / "ssh" / "scripts"))
+    import labstate  # a copy in a run folder is without it, and is never asked for orphans
+
+    found = {
+        path: pid
+        for pid, path in marked_processes()
+        if not labstate.is_known(path.parent.parent, "litelab:hosts:", record="ssh_config")
+    }
     left = 0
     # The other kinds' labs end with six digits, and their scripts are given the same names.
     for name in names:

@@ -170,9 +170,10 @@ def test_a_broken_state_is_an_error_with_the_command_that_puts_back_the_newest_w
     stacks.require_whole_state("my")
 
 
-def test_a_state_that_is_gone_while_its_lab_is_there_is_an_error_too(checkout: Path) -> None:
+@pytest.mark.parametrize("record", ["lab.env", "ssh_config"])
+def test_a_state_that_is_gone_while_its_lab_is_there_is_an_error_too(checkout: Path, record: str) -> None:
     (checkout / ".lab/run/my").mkdir(parents=True)
-    (checkout / ".lab/run/my/lab.env").touch()
+    (checkout / ".lab/run/my" / record).touch()
     with pytest.raises(SetupError, match=r"gone, and its lab is still there.*make orphans' lists"):
         stacks.require_whole_state("my")
 

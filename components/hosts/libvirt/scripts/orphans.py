@@ -15,6 +15,9 @@ from pathlib import Path
 import place
 import virsh
 
+sys.path.append(str(Path(__file__).resolve().parents[3] / "ssh" / "scripts"))
+import labstate
+
 CHECKOUT = Path(__file__).resolve().parents[4]
 
 
@@ -34,18 +37,6 @@ def run_folder(lab: str) -> Path | None:
         if f"LAB_ID={lab}\n" in env.read_text(encoding="utf-8"):
             return env.parent
     return None
-
-
-def is_known(run: Path) -> bool:
-    """Whether its Pulumi state has libvirt hosts, or is being changed."""
-    site = run.parent.parent / "site.yaml"
-    if site.exists() and re.search(
-        r"""(?m)^["']?backend["']? *:""", site.read_text(encoding="utf-8", errors="replace")
-    ):
-        # A backend that its checkout names can't be asked here: a lab there is known as long as it has its record.
-        return (run / "lab.env").exists()
-    state = run.parent.parent / "state" / ".pulumi" / "stacks" / "litelab" / f"{run.name}.json"
-    return state.exists() and "litelab:hosts:LibvirtHosts" in state.read_text(encoding="utf-8")
 
 
 def remove(lab: str) -> str:
@@ -85,7 +76,7 @@ def main(arguments: list[str]) -> int:
     left = 0
     for lab in labs():
         run = run_folder(lab)
-        if run is not None and is_known(run):
+        if run is not None and labstate.is_known(run, "litelab:hosts:LibvirtHosts"):
             continue
         if run is None:
             print(

@@ -16,6 +16,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[3] / "ssh" / "scripts"))
+import labstate
+
 REGISTRY = Path("/run/litelab/labs")
 NAMESPACES = Path("/run/netns")
 CGROUPS = Path("/sys/fs/cgroup")
@@ -140,14 +143,7 @@ def run_of(lab: str, mounted: Sequence[Mount], registry: Path = REGISTRY) -> tup
 
 def is_known(run: Path | None) -> bool:
     """Whether the Pulumi state beside a run folder has nspawn hosts."""
-    if run is None:
-        return False
-    own = run.parent.parent
-    if re.search(r"""(?m)^["']?backend["']? *:""", _text(own / "site.yaml")):
-        # Another backend can't be asked here: a lab there is known as long as it has its record.
-        return (run / "lab.env").exists()
-    state = own / "state" / ".pulumi" / "stacks" / "litelab" / f"{run.name}.json"
-    return "litelab:hosts:NspawnHosts" in _text(state)
+    return run is not None and labstate.is_known(run, "litelab:hosts:NspawnHosts")
 
 
 def processes(lab: str, cgroups: Mapping[str, int]) -> int:
