@@ -84,6 +84,12 @@ class Graph:
     def commands(self) -> dict[str, Resource]:
         return {n: r for n, r in self.resources.items() if r.type.startswith("command:")}
 
+    def steps(self, prefix: str) -> list[str]:
+        """Names of the command resources that begin so; there is one at least, so that no loop over them is empty."""
+        names = sorted(name for name in self.commands if name.startswith(prefix))
+        assert names, f"no step is called {prefix}..., which are {', '.join(self.commands)}"
+        return names
+
     @cached_property
     def _by_urn(self) -> dict[str, Resource]:
         return {r.urn: r for r in self.resources.values()}

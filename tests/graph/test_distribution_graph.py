@@ -57,15 +57,15 @@ def changed(before: Graph, after: Graph) -> set[str]:
 
 class TestOrder:
     def test_nothing_is_staged_before_files_are_checked_and_hosts_validated(self, graph: Graph) -> None:
-        for name in (n for n in graph.commands if n.startswith("stage-")):
+        for name in graph.steps("stage-"):
             assert {"artifacts", "validate", name.removeprefix("stage-")} <= graph.after(name)
 
     def test_hosts_are_staged_side_by_side(self, graph: Graph) -> None:
-        for name in (n for n in graph.commands if n.startswith("stage-")):
+        for name in graph.steps("stage-"):
             assert not {n for n in graph.after(name) if n.startswith("stage-")}
 
     def test_joins_wait_for_the_first_controller(self, graph: Graph) -> None:
-        joins = {n for n in graph.commands if n.startswith("join-")}
+        joins = set(graph.steps("join-"))
         assert len(joins) == 2
         for name in joins:
             assert {"init", name.replace("join-", "stage-")} <= graph.after(name)
@@ -95,7 +95,7 @@ class TestState:
 
     def test_no_token_is_in_any_input(self, graph: Graph) -> None:
         """Tokens go from host to host: what state holds can't join."""
-        for name in (n for n in graph.commands if n.startswith("join-")):
+        for name in graph.steps("join-"):
             lines = graph.commands[name].plain["stdin"].splitlines()
             assert lines
             assert all(re.fullmatch(r"[A-Z0-9_]+=[A-Za-z0-9._:/,@=+-]*", line) for line in lines), name

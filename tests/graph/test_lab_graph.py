@@ -108,7 +108,7 @@ class TestReplacement:
 
     def test_results_of_a_machine_that_is_gone_do_not_stay(self, lab: Declare) -> None:
         before, after = lab(), lab(identities={"host-2": "another-machine"})
-        for name in (n for n in before.commands if n.startswith("workload-")):
+        for name in before.steps("workload-"):
             assert before.commands[name].plain["triggers"] != after.commands[name].plain["triggers"], name
 
     def test_what_the_workload_runs_on_is_measured_again_when_it_changes(self, lab: Declare) -> None:
@@ -222,18 +222,18 @@ class TestOrder:
         assert graph.directly_after(names[2]) >= {names[1]}
 
     def test_nothing_is_measured_before_the_cluster_is_verified(self, graph: Graph) -> None:
-        for name in (n for n in graph.commands if n.startswith("workload-")):
+        for name in graph.steps("workload-"):
             assert {"verify", "access"} <= graph.after(name)
 
     def test_nodes_wait_for_the_controller_and_never_for_each_other(self, any_graph: Graph) -> None:
-        nodes = {n for n in any_graph.commands if n.startswith("node-")}
+        nodes = set(any_graph.steps("node-"))
         for name in nodes:
             before = any_graph.after(name)
             assert {"controller", name.replace("node-", "stage-"), name.replace("node-", "")} <= before
             assert not before & (nodes - {name})
 
     def test_what_is_verified_is_every_node(self, any_graph: Graph) -> None:
-        nodes = {n for n in any_graph.commands if n.startswith("node-")}
+        nodes = set(any_graph.steps("node-"))
         assert any_graph.after("verify") >= nodes
         assert (
             f"NODES={','.join(sorted(n.removeprefix('node-') for n in nodes))}\n"
@@ -248,7 +248,7 @@ class TestOrder:
             assert not any_graph.after(f"stage-{host}") & others
 
     def test_certificates_wait_for_no_host(self, any_graph: Graph) -> None:
-        for name in (n for n in any_graph.commands if n.startswith("certificates-")):
+        for name in any_graph.steps("certificates-"):
             assert any_graph.after(name) <= {"ca", "network", "keys"}
 
 
@@ -273,7 +273,7 @@ class TestSeveralControllers:
         assert re.fullmatch(r"host-1=[\d.]+,host-2=[\d.]+,host-3=[\d.]+", members.pop())
 
     def test_nodes_wait_for_all_and_are_told_their_addresses(self, graph: Graph) -> None:
-        for name in (n for n in graph.commands if n.startswith("node-")):
+        for name in graph.steps("node-"):
             assert graph.after(name) >= set(self.CONTROLLERS)
             assert re.search(r"^CONTROLLERS=[\d.]+,[\d.]+,[\d.]+$", graph.commands[name].plain["stdin"], re.MULTILINE)
 
@@ -306,7 +306,7 @@ class TestSecrets:
             assert not [t for t in texts(exposed) if SECRET in t], name
 
     def test_output_that_is_a_secret_is_kept_as_one_and_off_the_console(self, any_graph: Graph) -> None:
-        secret = {"keys", "ca", "access", *(n for n in any_graph.commands if n.startswith("certificates-"))}
+        secret = {"keys", "ca", "access", *any_graph.steps("certificates-")}
         secret |= {n for n, r in any_graph.commands.items() if r.is_remote}
         for name in secret:
             command = any_graph.commands[name]

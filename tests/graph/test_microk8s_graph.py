@@ -15,7 +15,7 @@ MICROK8S = {"distribution": "microk8s", "hosts": {"kind": "nspawn"}, "workloads"
 
 def test_each_join_waits_for_the_one_before(lab: Declare) -> None:
     graph = lab({**MICROK8S, "controllers": 3, "workers": 2})
-    joins = sorted(n for n in graph.commands if n.startswith("join-"))
+    joins = graph.steps("join-")
     assert joins == ["join-host-2", "join-host-3", "join-host-4", "join-host-5"]
     for earlier, later in itertools.pairwise(joins):
         assert earlier in graph.directly_after(later)

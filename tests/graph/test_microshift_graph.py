@@ -123,7 +123,8 @@ class TestSubscription:
     def test_nothing_is_downloaded_for_it(self, graph: Graph) -> None:
         assert json.loads(graph.commands["artifacts"].plain["stdin"])["files"] == []
 
-    def test_no_other_flavour_has_one(self, lab: Declare) -> None:
+    def test_no_other_flavour_has_one(self, lab: Declare, graph: Graph) -> None:
+        assert graph.steps("subscribe-")
         assert not [n for n in lab(MICROSHIFT).commands if n.startswith("subscribe")]
 
     def test_without_its_secrets_it_is_refused_by_name_with_how_to_set_them(self, lab: Declare) -> None:

@@ -53,6 +53,7 @@ def test_other_mirrors_run_that_step_again_in_its_place_and_no_other(lab: Declar
 
 
 def test_a_lab_without_such_settings_has_no_such_step(lab: Declare) -> None:
+    assert len(lab(SITE).steps("site")) == 3
     assert not [name for name in lab().commands if name.startswith("site")]
 
 

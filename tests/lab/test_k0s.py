@@ -12,7 +12,6 @@ import gzip
 import json
 import os
 import re
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -20,7 +19,7 @@ import pytest
 from tests.lab import distributions as common
 from tests.lab.installed import ask_for, refuses_a_downgrade, times_run
 from tests.lab.k0slabs import Vendor, artifacts, find_vendor, lab_of
-from tests.lab.lab import LabStack
+from tests.lab.lab import LabStack, wait_for
 
 pytestmark = [
     pytest.mark.lab,
@@ -98,7 +97,8 @@ class TestRefusals:
 
     def test_a_token_that_has_expired_is_not_authorized(self, lab: LabStack) -> None:
         token = self.token(lab, "--role=worker", "--expiry=1s")
-        time.sleep(3)
+        expired = int(lab.ssh("host-1", "date +%s").stdout) + 2
+        wait_for("the token to expire", 10, lambda: int(lab.ssh("host-1", "date +%s").stdout) >= expired or None)
         assert "Unauthorized" in self.refused(lab, token)
 
     def test_a_controllers_token_is_of_the_wrong_type(self, lab: LabStack) -> None:

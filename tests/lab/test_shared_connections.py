@@ -246,9 +246,10 @@ def test_another_host_of_the_name_is_another_connection(server: Server) -> None:
 
 
 def test_the_same_record_again_leaves_steps_alone(server: Server) -> None:
-    step = server.step("sleep 2; echo done")
-    time.sleep(1)
+    step = server.step(f"{SLEEP} || echo done")
+    becomes(1)
     server.record(server.host_key)
+    os.kill(int(sleepers()[0]), signal.SIGTERM)
     assert step.communicate(timeout=60)[0] == "done\n"
     assert server.logins == 1
 
