@@ -21,7 +21,7 @@ class _Figures(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Distribution(_Figures):
+class Percentiles(_Figures):
     """Samples of all measured repeats together; a percentile is there only when enough samples support it."""
 
     n: int
@@ -33,7 +33,7 @@ class Distribution(_Figures):
     repeat_medians: Annotated[list[float], Field(description="One median a measured repeat, in order.")] = []
 
 
-class KbenchDistribution(_Figures):
+class KbenchPercentiles(_Figures):
     """K-Bench's own statistics: the upper median, and a 99th percentile that is the maximum below 100 samples."""
 
     n: int
@@ -92,9 +92,9 @@ class Summary(_Figures):
     throughput_true_pods_per_min: PerRepeat | None = None
     throughput_kbench_pods_per_min: PerRepeat | None = None
     throughput_kbench_all_repeats_pods_per_min: float | None = None
-    startup_ms: dict[str, Distribution] = {}
-    api_ms: Annotated[dict[str, Distribution], Field(description="By `<verb> <resource>`; successful calls.")] = {}
-    kbench_ms: dict[str, KbenchDistribution] = {}
+    startup_ms: dict[str, Percentiles] = {}
+    api_ms: Annotated[dict[str, Percentiles], Field(description="By `<verb> <resource>`; successful calls.")] = {}
+    kbench_ms: dict[str, KbenchPercentiles] = {}
     slo: list[SloVerdict] = []
     client: ClientFigures | None = None
     pods_per_node: dict[str, int] = {}
@@ -122,12 +122,12 @@ def kbench_startups_s(repeat: Repeat) -> list[float]:
     return [value / 1e3 for value in values if value is not None]
 
 
-def distribution(groups: Sequence[Sequence[float]]) -> Distribution | None:
+def distribution(groups: Sequence[Sequence[float]]) -> Percentiles | None:
     """One group a repeat. None when nothing was measured."""
     values = [value for group in groups for value in group]
     if not values:
         return None
-    return Distribution(
+    return Percentiles(
         n=len(values),
         median=_short(stats.median(values)),
         min=_short(min(values)),
@@ -138,11 +138,11 @@ def distribution(groups: Sequence[Sequence[float]]) -> Distribution | None:
     )
 
 
-def kbench_distribution(values: Sequence[float]) -> KbenchDistribution | None:
+def kbench_percentiles(values: Sequence[float]) -> KbenchPercentiles | None:
     """By K-Bench's rules. None when nothing was measured."""
     if not values:
         return None
-    return KbenchDistribution(
+    return KbenchPercentiles(
         n=len(values),
         median=_short(kbench.upper_median(values)),
         min=_short(min(values)),
@@ -203,7 +203,7 @@ def summarise(
         ),
         startup_ms=_pod_distributions(measured),
         api_ms=_call_distributions(measured),
-        kbench_ms=_kbench_distributions(measured, wall_minus_origin_ns),
+        kbench_ms=_kbench_percentiless(measured, wall_minus_origin_ns),
         slo=slo,
         client=_client(measured),
         pods_per_node=_sum(repeat.pods_per_node for repeat in measured),
@@ -232,7 +232,7 @@ def outcome(measured: Sequence[Repeat], slo: Sequence[SloVerdict], error: str | 
     return Outcome(verdict=verdict, exit_code=int(EXIT_CODE_OF[verdict]), reason=reason[:1000])
 
 
-def _pod_distributions(measured: Sequence[Repeat]) -> dict[str, Distribution]:
+def _pod_distributions(measured: Sequence[Repeat]) -> dict[str, Percentiles]:
     found = {
         name: distribution([_values(repeat.pods, latency) for repeat in measured])
         for name, latency in latencies.START_UP.items()
@@ -244,7 +244,7 @@ def _values(pods: Sequence[PodSample], latency: Callable[[PodSample], float | No
     return [value for pod in pods if (value := latency(pod)) is not None]
 
 
-def _call_distributions(measured: Sequence[Repeat]) -> dict[str, Distribution]:
+def _call_distributions(measured: Sequence[Repeat]) -> dict[str, Percentiles]:
     kinds = dict.fromkeys(_kind(call) for repeat in measured for call in repeat.calls)
     found = {
         kind: distribution(
@@ -259,10 +259,10 @@ def _kind(call: CallSample) -> str:
     return f"{call.verb} {call.resource}"
 
 
-def _kbench_distributions(measured: Sequence[Repeat], wall_minus_origin_ns: int) -> dict[str, KbenchDistribution]:
+def _kbench_percentiless(measured: Sequence[Repeat], wall_minus_origin_ns: int) -> dict[str, KbenchPercentiles]:
     pods = [pod for repeat in measured for pod in repeat.pods]
-    found = {name: kbench_distribution(_values(pods, latency)) for name, latency in latencies.KBENCH.items()}
-    found["kbench_client_server_e2e"] = kbench_distribution(
+    found = {name: kbench_percentiles(_values(pods, latency)) for name, latency in latencies.KBENCH.items()}
+    found["kbench_client_server_e2e"] = kbench_percentiles(
         _values(pods, lambda pod: latencies.kbench_client_server_e2e_ms(pod, wall_minus_origin_ns))
     )
     return {name: figures for name, figures in found.items() if figures}

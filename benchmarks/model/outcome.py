@@ -15,8 +15,6 @@ class ExitCode(IntEnum):
     ERROR = 1
     TIMEOUT = 2
     NOT_MET = 3
-    NOT_COMPARABLE = 4
-    TOO_FEW_REPEATS = 5
 
 
 EXIT_CODE_OF: dict[Verdict, ExitCode] = {

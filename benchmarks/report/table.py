@@ -2,37 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from benchmarks.figures.slo import percent
-from benchmarks.figures.summary import Distribution, PerRepeat, Summary
+from benchmarks.figures.summary import Percentiles, PerRepeat, Summary
 from benchmarks.model.result import Result
 
 _STYLE = {"good": "green", "not-met": "yellow", "timeout": "red", "error": "red"}
 _VERBS = ("create", "list", "get", "update", "delete")
 
 
+@dataclass(frozen=True)
+class _Column:
+    """A column of the table: its heading, and what a result has there."""
+
+    heading: str
+    cell: Callable[[Result], Text | str]
+    is_figure: bool = False
+    wraps: bool = True
+
+
+def _columns(results: Sequence[Result], since: str) -> list[_Column]:
+    """Success first, then throughput, start-up, calls, when it was measured, and the verdict."""
+    several = len({_lab(result) for result in results}) > 1
+    return [
+        _Column("workload", lambda r: r.summary.workload, wraps=False),
+        *([_Column("lab", _lab)] if several else []),
+        _Column("success", _success, is_figure=True),
+        _Column("pods/min\n(min-max)", lambda r: _throughput(r.summary.throughput_true_pods_per_min), is_figure=True),
+        _Column(
+            "pods/min by\nK-Bench", lambda r: _throughput(r.summary.throughput_kbench_pods_per_min), is_figure=True
+        ),
+        _Column("start-up s\nmedian (max)", lambda r: _seconds(r.summary.startup_ms.get("startup")), is_figure=True),
+        _Column(f"API calls, median ms\n{'/'.join(_VERBS)}", _calls, is_figure=True, wraps=False),
+        _Column("repeats", lambda r: f"{r.summary.repeats}+{r.summary.warmups}w", is_figure=True),
+        _Column("measured\n(UTC)", lambda r: _when(r, since), wraps=False),
+        _Column("verdict", _verdict),
+    ]
+
+
 def results_table(results: Sequence[Result], since: str = "") -> Table:
-    """One row a result: success first, then throughput, start-up, calls, when it was measured, and the verdict.
+    """One row a result.
 
     What was measured before `since` (UTC, as `started_at` is written) has an asterisk.
     """
     table = Table(show_edge=False, pad_edge=False, header_style="bold")
-    table.add_column("workload", no_wrap=True)
-    if len({_lab(result) for result in results}) > 1:
-        table.add_column("lab")
-    for heading in ("success", "pods/min\n(min-max)", "pods/min by\nK-Bench", "start-up s\nmedian (max)"):
-        table.add_column(heading, justify="right")
-    table.add_column("API calls, median ms\ncreate/list/get/update/delete", justify="right", no_wrap=True)
-    table.add_column("repeats", justify="right")
-    table.add_column("measured\n(UTC)", no_wrap=True)
-    table.add_column("verdict")
+    columns = _columns(results, since)
+    for column in columns:
+        table.add_column(column.heading, justify="right" if column.is_figure else "left", no_wrap=not column.wraps)
     for result in results:
-        table.add_row(*_row(result, since, with_lab=len(table.columns) == 10))
+        table.add_row(*(column.cell(result) for column in columns))
     return table
 
 
@@ -74,23 +98,18 @@ def _when(result: Result, since: str) -> str:
     return f"{date[5:]} {clock[:5]}{'*' if _is_older(result, since) else ''}"
 
 
-def _row(result: Result, since: str, *, with_lab: bool) -> list[Text | str]:
-    summary = result.summary
-    rate = summary.success_rate
-    cells: list[Text | str] = [summary.workload]
-    if with_lab:
-        cells.append(_lab(result))
-    return [
-        *cells,
-        Text("-" if rate is None else percent(rate), style="" if rate == 1 else "bold red"),
-        _throughput(summary.throughput_true_pods_per_min),
-        _throughput(summary.throughput_kbench_pods_per_min),
-        _seconds(summary.startup_ms.get("startup")),
-        "/".join(_milliseconds(summary, verb) for verb in _VERBS),
-        f"{summary.repeats}+{summary.warmups}w",
-        _when(result, since),
-        Text(summary.outcome.verdict, style=_STYLE[summary.outcome.verdict]),
-    ]
+def _success(result: Result) -> Text | str:
+    rate = result.summary.success_rate
+    return Text("-" if rate is None else percent(rate), style="" if rate == 1 else "bold red")
+
+
+def _calls(result: Result) -> str:
+    return "/".join(_milliseconds(result.summary, verb) for verb in _VERBS)
+
+
+def _verdict(result: Result) -> Text:
+    verdict = result.summary.outcome.verdict
+    return Text(verdict, style=_STYLE[verdict])
 
 
 def _lab(result: Result) -> str:
@@ -105,7 +124,7 @@ def _throughput(figures: PerRepeat | None) -> str:
     return f"{figures.median:.0f}{spread}"
 
 
-def _seconds(figures: Distribution | None) -> str:
+def _seconds(figures: Percentiles | None) -> str:
     return f"{figures.median / 1e3:.2f} ({figures.max / 1e3:.2f})" if figures else "-"
 
 
