@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from components.catalog import pins as components_pins
+from components.clusters.upstream.component import COREDNS_IMAGE
 from components.config.settings import DEFAULT_MINOR
-from tools.places import TOOLS
+from tools.places import PROJECT, TOOLS
 from tools.setup import gobuild, images, pins, venv
 
 PINS = pins.load()
@@ -104,3 +105,11 @@ def test_an_image_has_the_same_bytes_each_time_and_its_own_name(tmp_path: Path) 
     one = (tmp_path / "one.tar").read_bytes()
     assert one == (tmp_path / "two.tar").read_bytes()
     assert b'"io.containerd.image.name": "docker.io/litelab/p:1"' in one
+
+
+def test_coredns_has_one_version_wherever_it_is_named() -> None:
+    image = f"docker.io/litelab/coredns:{PINS['go']['programs']['coredns']['version']}"
+    assert PINS["images"]["coredns"] == image == COREDNS_IMAGE
+    for path in ("tests/perf/cluster.sh", "tests/doubles/behind/behind.sh"):
+        named = re.findall(r"docker\.io/litelab/coredns:[\w.]+", (PROJECT / path).read_text(encoding="utf-8"))
+        assert set(named) == {image}, path
