@@ -15,7 +15,7 @@ class Lab(pulumi.ComponentResource):
     """One lab, as the stack's outputs show it."""
 
     host_summary: pulumi.Output[list[dict[str, str]]]
-    cluster_summary: dict[str, object]
+    cluster_summary: dict[str, pulumi.Input[object]]
     kubeconfig: pulumi.Output[str]
     results: pulumi.Output[object]
     results_dir: str

@@ -85,10 +85,10 @@ def _finished(summary: dict[str, Any]) -> str:
     return str(summary.get("finished_at", ""))
 
 
-def _hosts(args: LabSettings, hosts: list[Host], facts: pulumi.Output[dict[str, Any]], version: str) -> dict[str, Any]:
+def _hosts(
+    args: LabSettings, hosts: list[Host], facts: pulumi.Output[dict[str, Any]], version: pulumi.Output[str]
+) -> dict[str, Any]:
     settings = {
-        "distribution": args.distribution,
-        "version": version,
         "addons": args.addons,
         "controllers": args.controllers,
         "cpus": args.hosts.cpus,
@@ -101,7 +101,9 @@ def _hosts(args: LabSettings, hosts: list[Host], facts: pulumi.Output[dict[str, 
         "schemaVersion": 1,
         "kind": args.hosts.kind,
         "stack": pulumi.get_stack(),
-        "facts": facts.apply(lambda known: {**settings, **known}),
+        "facts": pulumi.Output.all(version, facts).apply(
+            lambda x: {"distribution": args.distribution, "version": x[0], **settings, **x[1]}
+        ),
         "hosts": [
             {"name": h.name, "role": h.role, "address": h.address, "port": h.ssh.port, "user": h.ssh.user}
             for h in hosts

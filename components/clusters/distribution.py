@@ -19,13 +19,13 @@ class Cluster(Protocol):
 
     Attributes:
         kubeconfig: the administrator's, a secret; who has it finds every node Ready and cluster DNS up.
-        version: what runs.
+        version: what runs, asked of the cluster.
         nodes: names of the hosts that are its nodes.
         contexts: of the kubeconfig, those that are clusters of their own and share the load; none where all is one cluster.
     """
 
     kubeconfig: pulumi.Output[str]
-    version: str
+    version: pulumi.Output[str]
     nodes: list[str]
     contexts: list[str]
 

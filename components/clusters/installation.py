@@ -130,7 +130,6 @@ class InstalledCluster(PhasedCluster):
     ) -> None:
         super().__init__(kind, name, traits.part, args, hosts, opts, also=("catalog",))
         self._traits, self._release = traits, release(args)
-        self.version = self._release.version
         # With a controller replaced, or another number of them, it is another cluster: all hosts are reset and join it.
         self._of_cluster = [h.identity for h in self._controllers] if traits.is_one_cluster else []
         self.joins = {}

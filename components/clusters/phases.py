@@ -23,7 +23,7 @@ class PhasedCluster(pulumi.ComponentResource):
 
     Attributes:
         kubeconfig: the administrator's, a secret; with several controllers a context for each, the first one current.
-        version: what runs.
+        version: what runs, asked of the first controller.
         nodes: names of the hosts that are its nodes.
         contexts: of the kubeconfig, those that are clusters of their own; none where all is one cluster.
         ready: the last step; who depends on it finds every node Ready and cluster DNS up.
@@ -31,7 +31,7 @@ class PhasedCluster(pulumi.ComponentResource):
     """
 
     kubeconfig: pulumi.Output[str]
-    version: str
+    version: pulumi.Output[str]
     nodes: list[str]
     contexts: list[str]
     ready: pulumi.Resource
@@ -90,6 +90,7 @@ class PhasedCluster(pulumi.ComponentResource):
             triggers=[wanted],
             opts=self._after(*self.latest),
         )
+        self.version = upgrade_step.stdout.apply(lambda said: said.strip().rpartition("\n")[2])
         self.latest = [upgrade_step]
 
     def _verify(self, stdin: pulumi.Input[str]) -> local.Command:

@@ -28,7 +28,7 @@ class ReachedCluster(pulumi.ComponentResource):
     """
 
     kubeconfig: pulumi.Output[str]
-    version: str
+    version: pulumi.Output[str]
     nodes: list[str]
     contexts: list[str]
 

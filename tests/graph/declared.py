@@ -79,6 +79,7 @@ class Graph:
     resources: dict[str, Resource]
     lab: Lab
     secret_outputs: dict[str, bool]
+    cluster: dict[str, Any]
 
     @cached_property
     def commands(self) -> dict[str, Resource]:
@@ -125,6 +126,7 @@ class _Steps(mocks.Mocks):
 
     def __init__(self, identities: Mapping[str, str]) -> None:
         self.identities = identities
+        self.wanted = ""
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         return f"{args.name}-id", {**_unwrapped(args.inputs), "stdout": self._stdout(args), "stderr": ""}
@@ -155,13 +157,17 @@ class _Steps(mocks.Mocks):
             return json.dumps({"files": f"{SECRET} files", "kubeconfig": KUBECONFIG})
         if args.name == "artifacts" and "VERSION" in _unwrapped(args.inputs)["environment"]:
             # Of a distribution that set-up builds.
-            return f"list of {_unwrapped(args.inputs)['environment']['VERSION']}"
+            self.wanted = _unwrapped(args.inputs)["environment"]["VERSION"]
+            return f"list of {self.wanted}"
         if args.name == "artifacts":
             request = json.loads(_unwrapped(args.inputs)["stdin"])
+            self.wanted = request["version"]
             files = [{"name": f["name"], "sha256": f["sha256"], "proof": f["proof"]} for f in request["files"]]
             return json.dumps({"list": hashlib.sha256(str(request).encode()).hexdigest()[:12], "files": files})
         if args.name == "verify":
             return self.identities.get("verify", KUBECONFIG)
+        if args.name == "upgrade":
+            return f"{self.wanted}\n"
         if args.name.startswith("workload-"):
             return json.dumps({"outcome": "good"})
         return self.identities.get(args.name, f"{args.name}-made-once")
@@ -195,11 +201,13 @@ def declare(
     SETTINGS.outputs.clear()
     made: list[Lab] = []
     secret: dict[str, bool] = {}
+    cluster: dict[str, Any] = {}
 
     async def run() -> None:
         made.append(Lab(STACK, parse(settings, "test")))
         for output in ("kubeconfig", "results"):
             secret[output] = await pulumi.Output.from_input(getattr(made[0], output)).is_secret()
+        cluster.update(await pulumi.Output.from_input(made[0].cluster_summary).future() or {})
 
     _sync_await(run_pulumi_func(lambda: _sync_await(run())))
     resources = {}
@@ -211,7 +219,7 @@ def declare(
         resources[request.name] = Resource(
             urn, request.name, request.type, request.parent, _to_dict(request.object), request
         )
-    return Graph(resources, made[0], secret)
+    return Graph(resources, made[0], secret, cluster)
 
 
 def texts(value: Any) -> Iterator[str]:

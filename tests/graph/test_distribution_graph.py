@@ -155,7 +155,7 @@ class TestChanges:
     ) -> None:
         settings = shape(distribution)
         before = lab(settings)
-        version = before.resources["cluster"].name and str(before.lab.cluster_summary["version"])
+        version = before.resources["cluster"].name and str(before.cluster["version"])
         newer = re.sub(r"^(v?\d+\.\d+\.)(\d+)", lambda m: f"{m[1]}{int(m[2]) + 1}", version)
         # MicroK8s's is a channel's newest unless it is named.
         newer = newer if newer != version else f"{version}.9"

@@ -30,7 +30,7 @@ def test_what_is_installed_is_told_to_staging_and_what_is_tainted_is_not(lab: De
 
 def test_a_version_may_name_the_revision(lab: Declare) -> None:
     graph = lab({**MICROK8S, "version": "v1.35.4+rev8511"})
-    assert graph.lab.cluster_summary["version"] == "v1.35.4+rev8511"
+    assert graph.cluster["version"] == "v1.35.4+rev8511"
 
 
 def test_another_minor_is_refused_by_name() -> None:

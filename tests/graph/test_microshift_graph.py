@@ -43,7 +43,7 @@ class TestTopology:
         ours = {n for n in graph.commands if n.startswith(("stage-", "join-", "init"))}
         assert ours == {"stage-host-1", "init"}
         assert graph.commands["upgrade"].plain["environment"]["HOSTS"] == "host-1"
-        assert graph.lab.cluster_summary["nodes"] == ["host-1"]
+        assert graph.cluster["nodes"] == ["host-1"]
         assert {"host-1", "host-2", "host-3"} <= graph.commands.keys()
 
     def test_a_fleet_is_a_cluster_a_host(self, lab: Declare) -> None:
@@ -51,7 +51,7 @@ class TestTopology:
         printed = dict.fromkeys(("verify", "join-host-2", "join-host-3"), whole)
         graph = lab({**MICROSHIFT, "topology": "fleet"}, identities=printed)
         assert {"stage-host-3", "join-host-2", "join-host-3"} <= graph.commands.keys()
-        assert graph.lab.cluster_summary["nodes"] == ["host-1", "host-2", "host-3"]
+        assert graph.cluster["nodes"] == ["host-1", "host-2", "host-3"]
         assert "join-host-2" not in graph.after("join-host-3")
 
     def test_every_host_of_a_fleet_runs_pods_and_is_given_images(self, lab: Declare) -> None:

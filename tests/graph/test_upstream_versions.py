@@ -59,12 +59,12 @@ def test_each_version_that_set_up_builds_is_taken(lab: Declare, minor: str, form
         "without v": {"version": version.removeprefix("v")},
     }[form]
     graph = lab({**settings, "workloads": []})
-    assert graph.lab.cluster_summary["version"] == version
+    assert graph.cluster["version"] == version
     assert graph.commands["artifacts"].plain["environment"]["VERSION"] == version
 
 
 def test_a_lab_that_names_none_has_the_default_minor(lab: Declare) -> None:
-    assert lab({}).lab.cluster_summary["version"] == pins.versions("upstream")[DEFAULT_MINOR]
+    assert lab({}).cluster["version"] == pins.versions("upstream")[DEFAULT_MINOR]
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ class MicroshiftCluster(InstalledCluster):
 
     def _subscribe_hosts(self) -> None:
         """A step a host, which unsubscribes it before it goes."""
-        minor = self.version.rsplit("-", 1)[0].split(".")[:2]
+        minor = self._release.version.rsplit("-", 1)[0].split(".")[:2]
         repositories = [
             f"rhocp-{'.'.join(minor)}-for-rhel-9-x86_64-rpms",
             "fast-datapath-for-rhel-9-x86_64-rpms",

@@ -79,7 +79,7 @@ class UpstreamCluster(PhasedCluster):
         self, name: str, args: UpstreamSettings, hosts: list[Host], opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("litelab:clusters:UpstreamCluster", name, "upstream", args, hosts, opts)
-        self.version = pins.versions("upstream")[args.minor]
+        self._wanted = pins.versions("upstream")[args.minor]
         self.nodes = [h.name for h in hosts]
         self._several = len(self._controllers) > 1
         self._addresses = pulumi.Output.all(*(h.address for h in self._controllers))
@@ -130,8 +130,8 @@ class UpstreamCluster(PhasedCluster):
             "artifacts",
             self._scripts,
             "artifacts.sh",
-            environment={"VERSION": self.version},
-            triggers=[self.version],
+            environment={"VERSION": self._wanted},
+            triggers=[self._wanted],
             opts=self._after(),
         )
 

@@ -1,4 +1,4 @@
 #!/bin/bash
-# running.sh, on a host: the version that it has been brought to.
+# running.sh [exact], on a host: the version that it has been brought to; exact: what its program says.
 set -euo pipefail
-cat /opt/litelab/k0s/running 2>/dev/null || /usr/local/bin/k0s version
+{ [ "${1:-}" != exact ] && cat /opt/litelab/k0s/running 2>/dev/null; } || /usr/local/bin/k0s version

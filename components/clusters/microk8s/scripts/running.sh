@@ -1,5 +1,6 @@
 #!/bin/bash
-# running.sh, on a host: which version is installed, in the words of the lab's file when it is what that asked for.
+# running.sh [exact], on a host: which version is installed, in the words of the lab's file when it is what that asked for; exact: always
+# with its revision.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../../scripts/step.sh
 . "$(dirname "$0")/step.sh"
@@ -7,7 +8,7 @@ set -euo pipefail
 . "$(dirname "$0")/microk8s.sh"
 
 staged=$(staged_version)
-if [ -n "$staged" ] && satisfies "$staged"; then
+if [ "${1:-}" != exact ] && [ -n "$staged" ] && satisfies "$staged"; then
   printf '%s\n' "$staged"
 else
   read -r version revision <<<"$(snap_version)"

@@ -1,5 +1,6 @@
 #!/bin/bash
-# running.sh, on a host: which version is installed, in the words of the lab's file when it is what that asked for.
+# running.sh [exact], on a host: which version is installed, in the words of the lab's file when it is what that asked for; exact: the
+# package's own.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../../scripts/step.sh
 . "$(dirname "$0")/step.sh"
@@ -7,4 +8,4 @@ set -euo pipefail
 . "$(dirname "$0")/microshift.sh"
 
 staged=$(staged_version)
-if satisfies "$staged"; then echo "$staged"; else installed_version; fi
+if [ "${1:-}" != exact ] && satisfies "$staged"; then echo "$staged"; else installed_version; fi
