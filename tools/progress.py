@@ -146,8 +146,8 @@ class Progress:
         text = log.read_text(encoding="utf-8", errors="replace")
         if code != 0:
             tail = " | ".join(line.strip() for line in text.splitlines()[-4:] if line.strip())[-700:]
-            cure = hint(text) if hint else "Mend that and run the same command again; what is done stays done."
-            msg = f"{name} failed (exit code {code}): {tail}. The whole log is {log}. {cure}"
+            fix = hint(text) if hint else "Fix that and run the same command again; what is done stays done."
+            msg = f"{name} failed (exit code {code}): {tail}. The whole log is {log}. {fix}"
             raise SetupError(msg)
         return text
 

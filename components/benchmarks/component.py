@@ -52,7 +52,7 @@ class Benchmarks(pulumi.ComponentResource):
             secret=True,
             opts=inside,
         )
-        # What was measured on another cluster, on hosts made otherwise or made anew, says nothing of this lab.
+        # What was measured on another cluster, on hosts made otherwise or replaced, says nothing of this lab.
         measured_on = pulumi.Output.json_dumps(
             {"kubeconfig": kubeconfig, "facts": described["facts"], "hosts": [h.identity for h in hosts]}
         ).apply(short_digest)

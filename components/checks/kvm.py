@@ -36,14 +36,14 @@ def forbidden() -> tuple[str, str] | None:
         os.close(os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC))
     except PermissionError as error:
         device = DEVICE.stat()
-        return f"{DEVICE} is there and may not be opened: {error.strerror}", cure(error, device.st_mode, device.st_gid)
+        return f"{DEVICE} is there and may not be opened: {error.strerror}", fix(error, device.st_mode, device.st_gid)
     except OSError:
         # There is none, or no module behind it: the trial says that.
         return None
     return None
 
 
-def cure(error: PermissionError, mode: int, gid: int) -> str:
+def fix(error: PermissionError, mode: int, gid: int) -> str:
     """The command that lets this user open the device, which has that mode and group."""
     if error.errno == errno.EPERM:
         # Not its mode: the rules for devices of a container, which hold for root too.

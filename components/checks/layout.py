@@ -1,4 +1,4 @@
-"""What a lab that stands was made by: an older Litelab's goes on where it can, and is refused with the cure where it can't.
+"""What a lab that stands was made by: an older Litelab's goes on where it can, and is refused with the fix where it can't.
 
 The number counts changes after which this program can't go on with a lab that stands: to what its run folder holds, to what steps
 print, to what hosts keep. A lab goes with the scripts that made it, so ``destroy`` works whatever the numbers say.
@@ -11,11 +11,11 @@ from components.places import PROJECT, lab_stands, run_folder
 LAYOUT = 3
 """1: before there was a number; 2: keys of hosts are made on the hosts; 3: records of how hosts are reached."""
 GOES_ON_FROM = 1
-"""The oldest that this program goes on with: what has changed since is made anew by the ``up`` itself."""
+"""The oldest that this program goes on with: what has changed since is replaced by the ``up`` itself."""
 
 
 def refusal(stack: str) -> str | None:
-    """Why this program does not touch a stack's lab, with the cure; None when it does, or when no lab stands."""
+    """Why this program does not touch a stack's lab, with the fix; None when it does, or when no lab stands."""
     made_by = standing(stack)
     if made_by is None or GOES_ON_FROM <= made_by <= LAYOUT:
         return None

@@ -19,7 +19,7 @@ def require(lab: settings.LabSettings, stack: str) -> None:
     """Refuse a lab that this machine can't carry, or that another Litelab has made and this one can't go on with.
 
     Raises:
-        settings.SettingsError: every reason, with its cure.
+        settings.SettingsError: every reason, with its fix.
     """
     refused = layout.refusal(stack)
     if refused:

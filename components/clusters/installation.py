@@ -16,7 +16,7 @@ upgrade        upgrade.sh, operator        brings hosts to the wanted version, o
 verify         verify.sh, first controller every node Ready, taints as they must be, DNS up; prints the kubeconfig
 =============  ==========================  ==================================================================
 
-``reset.sh`` on a host undoes all of it, when the lab ends and the host lives on. A distribution's own scripts are ``prepare.sh``,
+``reset.sh`` on a host undoes all of it, when the lab ends and the host stays. A distribution's own scripts are ``prepare.sh``,
 ``init.sh``, ``token.sh``, ``node.sh``, ``verify.sh``, ``running.sh``, ``upgrade-host.sh``, ``reset.sh``; the others are
 shared, and any can be replaced by one of the same name. No step but ``artifacts`` and ``upgrade`` is told the version: a changed one
 upgrades a cluster, and installs nothing again.
@@ -56,7 +56,7 @@ class Traits:
         memory_mib: what a host must have at least.
         disk_mib: what must be free at least.
         workers_join_together: else one after another.
-        is_one_cluster: what every host is part of, so that none can stay when a controller is made anew.
+        is_one_cluster: what every host is part of, so that none can stay when a controller is replaced.
         nodes: which hosts are nodes of the cluster, as ``kubectl get nodes`` must show.
         after_controllers: a script of the operator's machine that runs when the last of several controllers has joined, or ``""``.
         values: further settings for its scripts, as ``KEY=VALUE`` in plain characters.

@@ -56,7 +56,7 @@ def through_machine(name: str, cluster: Cluster, hosts: list[Host], opts: pulumi
 
 
 def refusal(through: str) -> str:
-    """Why a machine does not let the operator in, with the cure; nothing when it does."""
+    """Why a machine does not let the operator in, with the fix; nothing when it does."""
     done = subprocess.run(
         [sys.executable, str(PROGRAM), "try", through],
         capture_output=True,

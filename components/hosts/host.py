@@ -81,7 +81,7 @@ class HostKind(Generic[HostSettingsT]):
         component: called with name, the hosts' settings, a role for each host (controllers first), their
             purpose (the distribution), and options. Another purpose replaces the hosts, or resets those that are preexisting first.
         estimate: one line of what a lab will take, beside what there is on this machine.
-        problems: why a lab can't be made on this machine, each with its cure; given whether its hosts are still to be made.
+        problems: why a lab can't be made on this machine, each with its fix; given whether its hosts are still to be made.
     """
 
     settings: type[HostSettingsT]

@@ -127,4 +127,4 @@ def test_a_registry_that_goes_away_in_the_middle_of_set_up_is_an_error_and_set_u
     assert code == 0, output[-3000:]
     assert os.access(program, os.X_OK)
     shutil.rmtree(modules)
-    injection.ended("the error names registry and cure; set-up went on")
+    injection.ended("the error names registry and fix; set-up went on")

@@ -1,4 +1,4 @@
-"""Hosts that can't be made as they should: each error names the host, the wait and the cure, and the cure works."""
+"""Hosts that can't be made as they should: each error names the host, the wait and the fix, and the fix works."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def test_a_root_image_that_is_cut_off_is_named_and_another_one_cures_it(
     )
     lab.goes("lab")
     lab.works()
-    cleared(lab, injection, "the error names the cure; make lab with a whole image went on")
+    cleared(lab, injection, "the error names the fix; make lab with a whole image went on")
 
 
 def test_a_root_image_without_a_system_is_refused_by_its_path(lab: FaultLab, cache: DamagedCache, tally: Tally) -> None:
     (cache.root_image() / "usr/lib/systemd/systemd").unlink()
     injection = tally.inject("root image cut off", "no systemd in it")
     fails(lab, "host host-1:", "is not a root image", "make setup", LITELAB_CACHE=str(cache.folder))
-    cleared(lab, injection, "the error names the cure; make destroy cleared it")
+    cleared(lab, injection, "the error names the fix; make destroy cleared it")
 
 
 def test_a_host_that_never_answers_ssh_ends_in_an_error_with_its_last_words(
@@ -78,7 +78,7 @@ def test_a_host_that_never_answers_ssh_ends_in_an_error_with_its_last_words(
     )  # fmt: skip
     lab.goes("lab")
     lab.works()
-    cleared(lab, injection, "the error names host, wait and cure; make lab went on")
+    cleared(lab, injection, "the error names host, wait and fix; make lab went on")
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_subnet_in_use_is_refused_by_its_key_and_leaving_it_out_cures_it(
         lab.pulumi("config", "rm", "--path", "litelab:hosts.subnet")
     lab.goes("lab")
     lab.works()
-    cleared(lab, injection, "the error names key and cure; make lab without the key went on")
+    cleared(lab, injection, "the error names key and fix; make lab without the key went on")
 
 
 def test_namespaces_left_by_a_killed_run_are_taken_over_and_go_with_the_lab(lab: FaultLab, tally: Tally) -> None:

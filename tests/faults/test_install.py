@@ -1,4 +1,4 @@
-"""What can go wrong on a host while Kubernetes is installed: an error with cause and cure, and the same command goes on."""
+"""What can go wrong on a host while Kubernetes is installed: an error with cause and fix, and the same command goes on."""
 
 from __future__ import annotations
 

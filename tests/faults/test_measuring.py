@@ -176,7 +176,7 @@ def test_a_disk_that_is_full_is_an_error_and_what_was_written_stays(measured: Fa
     again = start_bench(measured)
     assert again.wait(MEASURE_TIMEOUT_S) == 0, again.output[-4000:]
     whole(measured)
-    injection.ended("the error names disk and cure; measured again")
+    injection.ended("the error names disk and fix; measured again")
 
 
 def test_a_lab_that_is_destroyed_beside_one_that_measures_disturbs_nothing_but_time(

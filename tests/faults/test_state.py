@@ -92,7 +92,7 @@ def test_a_dead_owners_lock_stops_pulumi_with_the_cure_and_make_cures_it(
     assert code == 0, output
     assert "ended without giving its lock back" in output
     assert not list((STATE / "locks").rglob(f"{lab.name}/*.json"))
-    cleared(lab, injection, "pulumi names the cure, make took the lock")
+    cleared(lab, injection, "pulumi names the fix, make took the lock")
 
 
 def test_what_pulumi_has_half_written_beside_its_state_is_mended_by_make(lab: FaultLab, tally: Tally) -> None:

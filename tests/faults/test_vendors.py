@@ -1,4 +1,4 @@
-"""What can go wrong while MicroK8s or MicroShift is installed, with their doubles: the same command goes on, or an error names the cure."""
+"""What can go wrong while MicroK8s or MicroShift is installed, with their doubles: the same command goes on, or an error names the fix."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_a_disk_that_is_full_while_files_are_staged(of: Vendor, tally: Tally) ->
     failed(running, "host host-1:", "files ended early", "disk is full", "run the same command again")
     on_host(of.lab, "umount /opt/litelab")
     goes_on(of)
-    cleared(of.lab, injection, "the error names disk and cure; make lab went on")
+    cleared(of.lab, injection, "the error names disk and fix; make lab went on")
 
 
 def test_the_remains_of_another_distribution_are_taken_off_first(of: Vendor, tally: Tally) -> None:
@@ -190,7 +190,7 @@ def test_a_port_that_somebody_else_has_is_named(of: Vendor, tally: Tally) -> Non
     failed(running, "host host-1: something listens on port 10250", "stop it")
     on_host(of.lab, "kill $(cat /run/listener.pid)")
     goes_on(of)
-    cleared(of.lab, injection, "the error names port and cure; make lab went on")
+    cleared(of.lab, injection, "the error names port and fix; make lab went on")
 
 
 class TestArtifacts:
@@ -232,4 +232,4 @@ class TestArtifacts:
         assert on_host(of.lab, "dpkg -l 'microshift*' 2>/dev/null | grep -c ^ii || true").strip() == "0"
         self.name(of, kept)
         goes_on(of)
-        cleared(of.lab, injection, "the error names package and cure; make lab went on")
+        cleared(of.lab, injection, "the error names package and fix; make lab went on")

@@ -69,7 +69,7 @@ def measured(lab: LabStack, *workloads: str) -> None:
 
 
 def reset_leaves_nothing(lab: LabStack, part: str, host: str, *paths: str) -> None:
-    """The distribution's own end on a host that lives on."""
+    """The distribution's own end on an existing host."""
     lab.ssh(host, f"/opt/litelab/{part}/scripts/reset.sh", timeout=300)
     for what in (
         "ls /opt/litelab",

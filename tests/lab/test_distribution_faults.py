@@ -1,4 +1,4 @@
-"""What goes wrong while K3s and k0s are installed, on hosts that have their doubles: an error that names host and cure, and ``up`` goes on.
+"""What goes wrong while K3s and k0s are installed, on hosts that have their doubles: an error that names host and fix, and ``up`` goes on.
 
 Clocks that differ can't be had on hosts that share a machine's: tests/unit/components/test_validate.py has them. What another
 distribution left is in tests/lab/test_change.py.

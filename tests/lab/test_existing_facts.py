@@ -1,6 +1,6 @@
 """What is said of hosts that somebody else made: one real host, changed in one respect at a time, asked, and changed back.
 
-Each refusal is one paragraph with the host's own words and a cure, and leaves the host as it was.
+Each refusal is one paragraph with the host's own words and a fix, and leaves the host as it was.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A standing lab is told of a proxy, an authority and a mirror: its hosts pull by them, and nothing on it is made anew.
+"""A standing lab is told of a proxy, an authority and a mirror: its hosts pull by them, and nothing on it is replaced.
 
 Registry and proxy are doubles on the lab's own network, in the network namespace of host-1; nothing outside is asked. The labs: upstream
 and MicroK8s' double always; k0s, K3s and MicroShift where the environment names the real ones, as for their own tests.

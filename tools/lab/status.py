@@ -152,8 +152,8 @@ def _of_hosts(seen: Sequence[Seen], hosts: Mapping[str, Host], stack: str, *, wi
     found = []
     for one in seen:
         if one.state in {"off", "gone"}:
-            cure = "starts it again" if one.state == "off" else "replaces it"
-            found.append(f"{one}. 'make lab STACK={stack}' {cure}.")
+            fix = "starts it again" if one.state == "off" else "replaces it"
+            found.append(f"{one}. 'make lab STACK={stack}' {fix}.")
         elif one.state != "running":
             found.append(f"{one}.")
         elif (host := hosts.get(one.part.name)) and not host.text.startswith("up "):

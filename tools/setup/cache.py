@@ -168,7 +168,7 @@ def _damaged(part: Path) -> list[Path]:
 
 
 def _refuse_in_use(part: Path, damaged: Path) -> None:
-    """A lab's hosts are layers over the root image: it is not taken away below them."""
+    """A lab's hosts are layers over the root image: it is not removed below them."""
     escaped = str(part).replace("\\", "\\134").replace(" ", "\\040")
     if re.search(rf"lowerdir={re.escape(escaped)}[,/]", MOUNTS.read_text(encoding="utf-8")):
         msg = (

@@ -1,4 +1,4 @@
-"""What this machine has of what a lab needs: one line a requirement, and for what is missing what it rules out and its cure."""
+"""What this machine has of what a lab needs: one line a requirement, and for what is missing what it rules out and its fix."""
 
 from __future__ import annotations
 
@@ -449,7 +449,7 @@ def findings() -> list[Finding]:
 
 
 def show(all_findings: list[Finding]) -> str:
-    """One line a requirement; below what is missing, what that rules out and the cure."""
+    """One line a requirement; below what is missing, what that rules out and the fix."""
     lines = []
     for f in all_findings:
         mark = "ok" if f.ok else ("MISSING" if f.needed else "missing")

@@ -79,9 +79,9 @@ def clear_others(facts: Facts) -> None:
 
 
 def problems(hosts: list[Facts], environment: dict[str, str]) -> list[str]:
-    """Why these hosts can't become a cluster, each with its cure."""
+    """Why these hosts can't become a cluster, each with its fix."""
     found = []
-    for key, cure in (
+    for key, fix in (
         ("hostname", "set another with 'hostnamectl hostname'"),
         ("machine_id", "make another with 'rm /etc/machine-id; systemd-machine-id-setup'"),
     ):
@@ -90,7 +90,7 @@ def problems(hosts: list[Facts], environment: dict[str, str]) -> list[str]:
             value = host.said[key]
             if value in seen:
                 found.append(
-                    f"hosts {seen[value]} and {host.name} have the same {key.replace('_', '-')} {value}: {cure} on one"
+                    f"hosts {seen[value]} and {host.name} have the same {key.replace('_', '-')} {value}: {fix} on one"
                 )
             seen.setdefault(value, host.name)
     middle = sorted(h.clock_offset_s for h in hosts)[len(hosts) // 2]

@@ -2,7 +2,7 @@
 
 etcd, API server, controller manager and scheduler on each controller; containerd, kubelet, kube-proxy and flannel on every
 host. All run under systemd, from ``/opt/litelab/upstream``. The etcds of several controllers are one cluster, made at once: when a
-controller is made anew, so is the cluster.
+controller is replaced, so is the cluster.
 
 Set-up builds the version; the step ``artifacts`` finds it. No other step but ``upgrade`` knows it: a changed version upgrades host by
 host, controllers first, and installs nothing again.

@@ -63,7 +63,7 @@ AGAIN = re.compile(r"kex_exchange_identification|Connection reset|Connection clo
 
 
 class ForwardError(Exception):
-    """A way can't be opened; one paragraph with the cure."""
+    """A way can't be opened; one paragraph with the fix."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def explain(through: str, said: str, stack: str = "") -> str:
         known = shlex.quote(f"[{name}]:{port}" if port and port != 22 else name)
         return (
             f"{name} shows another ssh host key than the one that is known of it, and nothing was sent to it. Find out why: another machine may "
-            f"answer in its place. If it was made anew, 'ssh-keygen -R {known}' forgets the old key, and '{hand}' shows the new one to be "
+            f"answer in its place. If it was reinstalled, 'ssh-keygen -R {known}' forgets the old key, and '{hand}' shows the new one to be "
             f"compared. {again}"
         )
     if "Host key verification failed" in said or "host key is known" in said:

@@ -25,7 +25,7 @@ from components.steps.steps import local_step
 
 
 class ExistingHosts(pulumi.ComponentResource):
-    """Hosts that live on.
+    """Existing hosts.
 
     Attributes:
         hosts: controllers first; each is in this lab's use once its resource is made.

@@ -18,7 +18,7 @@ def estimate(lab: LabSettings, machine: Machine) -> str:  # noqa: ARG001 - the h
 
 
 def problems(lab: LabSettings, machine: Machine, is_new: bool) -> list[str]:  # noqa: ARG001 - nothing of the machine's is taken
-    """Why the lab can't be driven from here, each with its cure."""
+    """Why the lab can't be driven from here, each with its fix."""
     hosts = _of(lab)
     found = [wrong_number(hosts, lab.controllers, lab.workers), _agent_problem() if hosts.agent else ""]
     found += [_key_problem(setting, Path(key).expanduser(), hosts.agent) for setting, key in hosts.named_keys()]
@@ -55,8 +55,8 @@ def wrong_number(args: ExistingSettings, controllers: int, workers: int) -> str:
     have, needed = len(args.addresses), controllers + workers
     if have == needed:
         return ""
-    cure = f", or set workers to {have - controllers}" if have >= controllers else ""
-    return f"hosts.addresses names {have}, and controllers ({controllers}) and workers ({workers}) are {needed}: correct it{cure}"
+    fix = f", or set workers to {have - controllers}" if have >= controllers else ""
+    return f"hosts.addresses names {have}, and controllers ({controllers}) and workers ({workers}) are {needed}: correct it{fix}"
 
 
 def _key_problem(setting: str, path: Path, agent: bool) -> str:

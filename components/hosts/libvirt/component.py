@@ -219,7 +219,7 @@ class LibvirtHosts(pulumi.ComponentResource):
         first: pulumi.Output[dict[str, str]] = pulumi.Output.secret(
             known.apply(lambda x: seed(x[0], x[1], x[2], number, host, args))
         )
-        # All that makes the guest what it is: disk, settings and machine are made anew together.
+        # All that makes the guest what it is: disk, settings and machine are replaced together.
         made_of = pulumi.Output.unsecret(_made_of(first, self._booted, args, purpose))
         disk = self._libvirt.Volume(
             f"disk-{host}",
@@ -296,7 +296,7 @@ class LibvirtHosts(pulumi.ComponentResource):
         )
 
     async def _clear(self, args: pulumi.ResourceHookArgs) -> None:
-        """Before anything of the lab is made: takes away what a killed or failed run left under its name."""
+        """Before anything of the lab is made: removes what a killed or failed run left under its name."""
         given = args.new_inputs or {}
         kind = args.type.rpartition(":")[2]
         words = [str(PROJECT / self._scripts.folder / "clear.py"), kind, str(given["name"]), str(given.get("pool", ""))]

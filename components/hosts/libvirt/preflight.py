@@ -32,7 +32,7 @@ def estimate(lab: LabSettings, machine: Machine) -> str:
 
 
 def problems(lab: LabSettings, machine: Machine, is_new: bool) -> list[str]:
-    """Why the lab can't be made here, each with its cure; empty when it can."""
+    """Why the lab can't be made here, each with its fix; empty when it can."""
     args = _settings(lab)
     found = []
     try:
@@ -74,12 +74,12 @@ def _libvirt_problems(args: LibvirtSettings) -> list[str]:
         said = "no answer within 30 s"
     if not said:
         return []
-    cure = (
+    fix = (
         "start it (`systemctl start libvirtd`), or name another in hosts.uri; a user needs the group libvirt for qemu:///system"
         if args.is_local
         else "ssh gets there; see that libvirtd runs, and that the user is in its group libvirt ('virsh --connect qemu:///system version' there)"
     )
-    return [f"hosts.uri: libvirt at {args.uri} is not reached ({' '.join(said.split())[-200:]}): {cure}"]
+    return [f"hosts.uri: libvirt at {args.uri} is not reached ({' '.join(said.split())[-200:]}): {fix}"]
 
 
 def _machine_problems(lab: LabSettings, args: LibvirtSettings, machine: Machine) -> list[str]:

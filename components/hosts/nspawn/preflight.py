@@ -25,7 +25,7 @@ def estimate(lab: LabSettings, machine: Machine) -> str:
 
 
 def problems(lab: LabSettings, machine: Machine, is_new: bool) -> list[str]:
-    """Why the lab can't be made here, each with its cure; empty when it can.
+    """Why the lab can't be made here, each with its fix; empty when it can.
 
     Args:
         lab: the lab.
@@ -44,14 +44,14 @@ def problems(lab: LabSettings, machine: Machine, is_new: bool) -> list[str]:
     need_mib = hosts * lab.hosts.memory_mib + RESERVED_MIB
     if machine.memory_mib < need_mib:
         fits = max((machine.memory_mib - RESERVED_MIB) // hosts, 0)
-        cure = (
+        fix = (
             f"set hosts.memoryMib to {fits} or less"
             if fits >= 1024
             else f"set workers to {max((machine.memory_mib - RESERVED_MIB) // 1024 - lab.controllers, 0)} or less and hosts.memoryMib to 1024"
         )
         found.append(
             f"{hosts} hosts of {lab.hosts.memory_mib} MiB and {RESERVED_MIB} MiB for the machine make {need_mib} MiB, "
-            f"and it has {machine.memory_mib}: {cure}"
+            f"and it has {machine.memory_mib}: {fix}"
         )
     if lab.hosts.cpus > machine.cpus:
         found.append(

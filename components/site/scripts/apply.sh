@@ -30,7 +30,7 @@ trust() {
   [ -f "$CA" ] || [ "$had_ca" = true ] || return 0
   if command -v update-ca-certificates >/dev/null; then
     [ ! -f "$CA" ] || install -D -m 644 "$CA" /usr/local/share/ca-certificates/litelab-site.crt
-    # Only then it takes away what is no longer there.
+    # Only then it removes what is no longer there.
     timeout 100 update-ca-certificates --fresh >/dev/null
   elif command -v update-ca-trust >/dev/null; then
     [ ! -f "$CA" ] || install -D -m 644 "$CA" /etc/pki/ca-trust/source/anchors/litelab-site.crt

@@ -1,4 +1,4 @@
-"""What is made of a host's own words: refusals with their cure, and whether hosts are alike."""
+"""What is made of a host's own words: refusals with their fix, and whether hosts are alike."""
 
 from __future__ import annotations
 
@@ -262,7 +262,7 @@ class TestCLibrary:
 
 class TestSudo:
     @pytest.mark.parametrize(
-        ("said", "cure"),
+        ("said", "fix"),
         [
             ("sudo: a password is required", "NOPASSWD"),
             ("sudo: a terminal is required to read the password", "NOPASSWD"),
@@ -285,9 +285,9 @@ class TestSudo:
             ("something new", "NOPASSWD"),
         ],
     )
-    def test_its_own_words_are_there_with_their_cure(self, said: str, cure: str) -> None:
+    def test_its_own_words_are_there_with_their_cure(self, said: str, fix: str) -> None:
         message = facts.explain_sudo(said, {"user": "op"})
-        assert cure in message
+        assert fix in message
         assert "sudo said: " + " ".join(said.split()).rstrip(".") in message
 
 

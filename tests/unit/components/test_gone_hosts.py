@@ -54,7 +54,7 @@ def test_without_that_the_step_fails_and_says_how(tmp_path: Path, case: str, gon
     done = undo(tmp_path, case, gone)
     assert done.returncode != 0
     assert f"'make destroy STACK={tmp_path.name} GONE=host-1'" in done.stderr
-    assert any(words in done.stderr for words in ("could not be taken off it.", "it could not be given back,"))
+    assert any(words in done.stderr for words in ("could not be taken off it.", "it could not be released,"))
 
 
 @pytest.mark.parametrize(

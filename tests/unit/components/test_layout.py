@@ -1,4 +1,4 @@
-"""A lab that another Litelab made: gone on with, or refused with the cure."""
+"""A lab that another Litelab made: gone on with, or refused with the fix."""
 
 from __future__ import annotations
 

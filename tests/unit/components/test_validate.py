@@ -1,4 +1,4 @@
-"""Hosts that can't become a cluster are refused by name, reason and cure, before anything is put on them."""
+"""Hosts that can't become a cluster are refused by name, reason and fix, before anything is put on them."""
 
 from __future__ import annotations
 

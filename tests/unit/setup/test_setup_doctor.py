@@ -63,24 +63,24 @@ class TestForbiddenKvm:
 
     def test_who_is_not_in_its_group_is_told_how_to_join(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.group(monkeypatch, "bob")
-        assert kvm.cure(self.DENIED, 0o20660, 106) == "sudo usermod -aG kvm alice, and log in again"
+        assert kvm.fix(self.DENIED, 0o20660, 106) == "sudo usermod -aG kvm alice, and log in again"
 
     def test_who_has_joined_it_since_is_told_to_log_in_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.group(monkeypatch, "alice")
-        assert kvm.cure(self.DENIED, 0o20660, 106).startswith("log in again, or newgrp kvm")
+        assert kvm.fix(self.DENIED, 0o20660, 106).startswith("log in again, or newgrp kvm")
 
     def test_a_group_without_a_name_gets_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(grp, "getgrgid", {}.__getitem__)
-        assert kvm.cure(self.DENIED, 0o20660, 106).startswith("sudo groupadd -g 106 kvm && sudo usermod -aG kvm alice")
+        assert kvm.fix(self.DENIED, 0o20660, 106).startswith("sudo groupadd -g 106 kvm && sudo usermod -aG kvm alice")
 
     @pytest.mark.parametrize(("mode", "gid"), [(0o20600, 106), (0o20660, 0)])
     def test_a_device_of_roots_alone_is_given_to_a_group_first(self, mode: int, gid: int) -> None:
-        assert "sudo chown root:kvm /dev/kvm && sudo chmod 660 /dev/kvm && sudo usermod -aG kvm alice" in kvm.cure(
+        assert "sudo chown root:kvm /dev/kvm && sudo chmod 660 /dev/kvm && sudo usermod -aG kvm alice" in kvm.fix(
             self.DENIED, mode, gid
         )
 
     def test_a_container_is_told_to_take_the_device(self) -> None:
-        assert "--device /dev/kvm" in kvm.cure(PermissionError(errno.EPERM, "Operation not permitted"), 0o20666, 0)
+        assert "--device /dev/kvm" in kvm.fix(PermissionError(errno.EPERM, "Operation not permitted"), 0o20666, 0)
 
     def test_the_line_has_the_cure(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(kvm, "forbidden", lambda: ("/dev/kvm is there and may not be opened", "sudo usermod"))

@@ -101,7 +101,7 @@ worker_flags() {
   fi
 }
 
-# install_unit ROLE FLAGS...: k0s's own unit, made anew when its flags have changed.
+# install_unit ROLE FLAGS...: k0s's own unit, written again when its flags have changed.
 install_unit() {
   local log
   log=$("$K0S" install "$@" --force 2>&1) || die "k0s did not install its unit: $(printf '%s' "$log" | tail -n 3 | tr '\n' ' ')"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# reset.sh, on a host that lives on: k0s and all that it made go, by its own reset; then what that leaves (it advises a reboot).
+# reset.sh, on an existing host: k0s and all that it made go, by its own reset; then what that leaves (it advises a reboot).
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=k0s.sh
 . "$(dirname "$0")/k0s.sh"

@@ -14,7 +14,7 @@ create() {
     echo none
     return
   fi
-  # A host made anew is another one than the node of its name, which there can't be before a first token.
+  # A replaced host is another one than the node of its name, which there can't be before a first token.
   [ ! -e "$GIVEN" ] || kubectl delete node "$HOST" --ignore-not-found --timeout=60s >/dev/null
   : >"$GIVEN"
   token=$("$K0S" token create "--role=$ROLE" --expiry=1h) || die "k0s gave no token for $HOST; its journal ends:

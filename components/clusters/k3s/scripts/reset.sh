@@ -1,5 +1,5 @@
 #!/bin/bash
-# reset.sh, on a host that lives on: K3s and all that it made go, by its own uninstaller where there is one.
+# reset.sh, on an existing host: K3s and all that it made go, by its own uninstaller where there is one.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=k3s.sh
 . "$(dirname "$0")/k3s.sh"

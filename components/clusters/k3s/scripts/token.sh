@@ -13,7 +13,7 @@ create() {
     echo none
     return
   fi
-  # A host made anew has lost the password that K3s knows its node by.
+  # A replaced host has lost the password that K3s knows its node by.
   kubectl delete node "$HOST" --ignore-not-found --timeout=60s >/dev/null
   kubectl -n kube-system delete secret "$HOST.node-password.k3s" --ignore-not-found >/dev/null
   if [ "$ROLE" = controller ]; then

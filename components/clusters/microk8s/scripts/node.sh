@@ -32,7 +32,7 @@ join() {
 $(journal "$UNIT")
 Run the same command again; it begins this host's MicroK8s anew." ;;
   4) die "'microk8s join' refused the first controller, whose certificate is not the one that its token names: $last Is another machine at $first?" ;;
-  6) die "the cluster refused this host: $last An 'invalid token' was used before, or taken back; run the same command again, which makes a new one." ;;
+  6) die "the cluster refused this host: $last An 'invalid token' was used before, or invalidated; run the same command again, which makes a new one." ;;
   *) die "'microk8s join' failed with exit code $code: $last Run the same command again; it begins this host's MicroK8s anew." ;;
   esac
 }

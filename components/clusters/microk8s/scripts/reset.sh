@@ -1,5 +1,5 @@
 #!/bin/bash
-# reset.sh, on a host that lives on: MicroK8s goes, with its data, its links and its rules.
+# reset.sh, on an existing host: MicroK8s goes, with its data, its links and its rules.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../../scripts/step.sh
 . "$(dirname "$0")/step.sh"

@@ -56,7 +56,7 @@ finish_dpkg() {
   local limit=${DPKG_S:-120} deadline last
   deadline=$((SECONDS + limit))
   until last=$(DEBIAN_FRONTEND=noninteractive timeout -k 5 300 dpkg --configure -a 2>&1 </dev/null); do
-    [[ $last == *lock* ]] || die "dpkg could not finish what it had begun: $(one_line "$last"). 'dpkg --audit' on the host says more; mend it, then run the same command again."
+    [[ $last == *lock* ]] || die "dpkg could not finish what it had begun: $(one_line "$last"). 'dpkg --audit' on the host says more; fix it, then run the same command again."
     [ "$SECONDS" -lt "$deadline" ] || die "waited $limit s for another program to give back dpkg's lock: $(one_line "$last"). 'ps aux | grep -E \"apt|dpkg\"' on the host shows it; run the same command again when it has ended."
     sleep 1
   done

@@ -1,5 +1,5 @@
 #!/bin/bash
-# reset.sh, on a host that lives on: MicroShift goes with its pods and data by its own clean-up, then its packages and configuration.
+# reset.sh, on an existing host: MicroShift goes with its pods and data by its own clean-up, then its packages and configuration.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../../scripts/step.sh
 . "$(dirname "$0")/step.sh"

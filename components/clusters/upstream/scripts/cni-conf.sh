@@ -7,7 +7,7 @@ set -a
 set +a
 # flannel writes the gateway's address with the mask; host-local wants the network's.
 SUBNET=${FLANNEL_SUBNET/.1\//.0\/}
-# A cluster that was made anew has given this node another subnet, perhaps: what is on the old one's bridge was of the old cluster.
+# A cluster that was replaced has given this node another subnet, perhaps: what is on the old one's bridge was of the old cluster.
 had=$(ip -o -4 addr show dev cni0 2>/dev/null | awk '{ print $4; exit }') || true
 [ -z "$had" ] || [ "$had" = "$FLANNEL_SUBNET" ] || ip link del cni0
 mkdir -p /etc/cni/net.d

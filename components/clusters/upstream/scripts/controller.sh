@@ -1,7 +1,7 @@
 #!/bin/bash
 # controller.sh create|delete, on a controller: etcd, API server, controller manager and scheduler, until the API is ready.
 # Input: ADDRESS, INTERNET, CIDRs, then a base64 tar of certificates and kubeconfigs for /. Of several controllers each is also told
-# MEMBERS, NAME=ADDRESS of all with commas, and ETCD_OF, which is another when one of them was made anew: then so is etcd, for a
+# MEMBERS, NAME=ADDRESS of all with commas, and ETCD_OF, which is another when one of them was replaced: then so is etcd, for a
 # member of a cluster that it knows nothing of may not come back by itself.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../../scripts/step.sh

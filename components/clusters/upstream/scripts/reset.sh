@@ -1,5 +1,5 @@
 #!/bin/bash
-# On a host that lives on: everything the other steps made goes, pods first.
+# On an existing host: everything the other steps made goes, pods first.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../../scripts/step.sh
 . "$(dirname "$0")/step.sh"

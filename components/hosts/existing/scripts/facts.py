@@ -5,7 +5,7 @@ Environment: ``ADDRESS`` (host:port), ``LOGIN``, ``KEY`` (path of the private ke
 it), ``JUMP_ADDRESS``, ``JUMP_LOGIN`` and ``JUMP_KEY`` of a bastion, ``CPUS`` and ``MEMORY_MIB`` (the least that it must have). Standard
 input: the lines of known_hosts that are about this host and, after ``---``, those about the bastion. Writes the
 host's record for the stack's ``ssh_config`` and ``known_hosts``, asks the host as root (``probe.sh``), and prints its facts as JSON. ``delete`` takes
-the record away again. What hinders a lab is one paragraph with every reason and its cure.
+the record away again. What hinders a lab is one paragraph with every reason and its fix.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ WHY_NO_SUDO = (
         ),
     ),
 )
-"""What sudo says when it refuses, and its cure; a password that is asked for is the last case, NO_SUDO."""
+"""What sudo says when it refuses, and its fix; a password that is asked for is the last case, NO_SUDO."""
 
 
 class RefusedError(Exception):
@@ -151,8 +151,8 @@ def parse(lines: Iterator[tuple[str, float]]) -> Facts:
             case _ if key in LISTS:
                 facts.lists.setdefault(key, []).append(value)
             case "carries":
-                what, _, cure = value.partition("|")
-                facts.carries.append((what, cure))
+                what, _, fix = value.partition("|")
+                facts.carries.append((what, fix))
             case "clockNs" if re.fullmatch(r"[0-9]{1,20}", value):
                 facts.clock_offset_s = int(value) / 1e9 - arrived_s
             case _:
@@ -169,7 +169,7 @@ def problems(
     architecture: str,
     use: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Why a host can't be of a lab, each with its cure.
+    """Why a host can't be of a lab, each with its fix.
 
     Args:
         facts: what it said.
@@ -209,7 +209,7 @@ def problems(
                 found.append(
                     f"{free} MiB are free below {folder}, a disk of its own, and a lab needs {needed}: free some"
                 )
-        found += [f"it carries {what}; to clear it, as root on the host: {cure}" for what, cure in facts.carries]
+        found += [f"it carries {what}; to clear it, as root on the host: {fix}" for what, fix in facts.carries]
     if facts.listed("missing"):
         found.append(
             f"it lacks {', '.join(facts.listed('missing'))}: install the packages that have them (iproute2, iptables, procps, util-linux, "
@@ -245,7 +245,7 @@ def problems(
 
 
 def problems_of_use(facts: Facts, own: str, use: Mapping[str, Any]) -> list[str]:
-    """Why this distribution can't run on a host, each with its cure."""
+    """Why this distribution can't run on a host, each with its fix."""
     found = []
     name = use.get("distribution", "")
     if facts.values.get("lab") != own:

@@ -46,7 +46,7 @@ delete() {
     return
   fi
   mkdir -p "$lists"
-  all=$(by_root release.sh "$LAB" </dev/null) || die "it could not be given back, so what the lab put there stays until it answers: run 'make destroy STACK=$STACK' again then. If the host is gone for good, 'make destroy STACK=$STACK GONE=$NAME' ends the lab without it."
+  all=$(by_root release.sh "$LAB" </dev/null) || die "it could not be released, so what the lab put there stays until it answers: run 'make destroy STACK=$STACK' again then. If the host is gone for good, 'make destroy STACK=$STACK GONE=$NAME' ends the lab without it."
   rm -f "$RUN/hosts/$NAME.claim"
   if [ "$all" = "-- not ours" ]; then
     say "$NAME: is not in this lab's use any more; nothing was changed on it."

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# leftovers.sh RUN: gives back what a killed 'up' took of hosts for the lab with this run folder before its state knew it.
+# leftovers.sh RUN: releases hosts that a killed 'up' claimed for the lab with this run folder before its state knew it.
 set -euo pipefail
 RUN=${1:?usage: leftovers.sh RUN}
 [ -d "$RUN" ] || exit 0

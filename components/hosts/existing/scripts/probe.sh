@@ -16,19 +16,19 @@ files_in() { find -H "$1" ! -type d ! -path '*/lost+found/*' -print 2>/dev/null 
 mounts_at() { awk -v p="$1" '$5 == p || index($5, p "/") == 1 { print $5 }' /proc/self/mountinfo; }
 # look KIND PATH: files there hinder a lab. Configuration can be moved away; a mount is emptied and stays.
 look() {
-  local found mounts cure
+  local found mounts fix
   found=$(files_in "$2")
   [ -n "$found" ] || return 0
   mounts=$(mounts_at "$2" | paste -sd' ')
   if [ "$1" = configuration ]; then
-    cure="move it away, 'mv $2 $2.before', and back after the lab"
+    fix="move it away, 'mv $2 $2.before', and back after the lab"
   elif [ -n "$mounts" ]; then
-    cure="once nothing uses it, 'find $2 ! -type d -delete', which empties it and leaves $mounts mounted"
+    fix="once nothing uses it, 'find $2 ! -type d -delete', which empties it and leaves $mounts mounted"
   else
-    cure="rm -rf $2, once nothing uses it"
+    fix="rm -rf $2, once nothing uses it"
   fi
   if [ -d "$2" ]; then found="files in $2 (${found:0:100})"; else found="the file $2"; fi
-  fact carries "$found|$cure"
+  fact carries "$found|$fix"
 }
 has_unit() { [[ $'\n'$units == *$'\n'"$1 "* ]]; }
 

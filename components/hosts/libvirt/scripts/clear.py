@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""``clear.py Domain|Volume|CloudInitDisk|Network|Pool NAME POOL``: takes away what has the name of a thing that is to be made.
+"""``clear.py Domain|Volume|CloudInitDisk|Network|Pool NAME POOL``: removes what has the name of a thing that is to be made.
 
 The state knows no such thing, and its name has the lab's random id in it, or is in the lab's own pool: so a run of this lab that
 was killed, or a start that failed, has left it.
@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
             die("usage: clear.py Domain|Volume|CloudInitDisk|Network|Pool NAME POOL")
     if said:
         die(
-            f"{arguments[1]} is left in libvirt at {virsh.URI} by an earlier run and can't be taken away: {said}. Mend that and run the same command again."
+            f"{arguments[1]} is left in libvirt at {virsh.URI} by an earlier run and can't be removed: {said}. Fix that and run the same command again."
         )
     return 0
 

@@ -27,14 +27,14 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def checked(path: Path, expected: str, cure: str) -> Path:
+def checked(path: Path, expected: str, fix: str) -> Path:
     """The file, which must have that digest; it may have changed since it was last looked at."""
     if not path.is_file():
-        die(f"hosts.image: there is no file {path}. {cure}")
+        die(f"hosts.image: there is no file {path}. {fix}")
     found = digest_of(path)
     if found != expected:
         die(
-            f"hosts.image: {path} has the SHA-256 {found}, and it must have {expected}. It is damaged, or another image, and libvirt was given nothing of it. {cure}"
+            f"hosts.image: {path} has the SHA-256 {found}, and it must have {expected}. It is damaged, or another image, and libvirt was given nothing of it. {fix}"
         )
     return path
 
@@ -42,13 +42,13 @@ def checked(path: Path, expected: str, cure: str) -> Path:
 def built() -> dict[str, str]:
     """What ``make image`` has made."""
     folder = (CACHE / "guests" / "debian").resolve()
-    cure = "Run 'make image', which builds it."
+    fix = "Run 'make image', which builds it."
     try:
         manifest = json.loads((folder / "image.json").read_text(encoding="utf-8"))
     except OSError:
-        die(f"hosts.image: debian is not built: {folder} has no image.json. {cure}")
+        die(f"hosts.image: debian is not built: {folder} has no image.json. {fix}")
     parts = {part: manifest[part] for part in ("disk", "kernel", "initrd")}
-    paths = {part: str(checked(folder / p["file"], p["sha256"], cure)) for part, p in parts.items()}
+    paths = {part: str(checked(folder / p["file"], p["sha256"], fix)) for part, p in parts.items()}
     together = hashlib.sha256(" ".join(p["sha256"] for p in parts.values()).encode()).hexdigest()
     return {"digest": together, **paths}
 
@@ -59,7 +59,7 @@ def given(source: str, sha256: str) -> dict[str, str]:
         path = checked(
             Path(source),
             sha256,
-            "Mend hosts.image.source or hosts.image.sha256 in the lab's file, then run the same command again.",
+            "Correct hosts.image.source or hosts.image.sha256 in the lab's file, then run the same command again.",
         )
     else:
         path = CACHE / "blobs" / sha256
@@ -77,12 +77,12 @@ def fetch(source: str, sha256: str, target: Path) -> None:
     try:
         download(source, partial, DOWNLOAD_S)
     except DownloadError as error:
-        cure = (
+        fix = (
             "Folders of daily images come and go; name an image in a release folder, or a local file."
             if error.refused
             else "Run the same command again to go on where it ended, or name a local file as hosts.image.source."
         )
-        die(f"hosts.image: {source} could not be downloaded ({error.tries} tries): {error}. {cure}")
+        die(f"hosts.image: {source} could not be downloaded ({error.tries} tries): {error}. {fix}")
     found = digest_of(partial)
     if found != sha256:
         partial.unlink()

@@ -2,7 +2,7 @@
 """``place.py create|delete``: what the lab is called in libvirt, and which addresses it has.
 
 Prints ``{"id", "prefix", "pool"}``: the name of its pool and network and the beginning of its guests' names, the first three
-numbers of its /24, the pool's folder. Leaves ``lab.env`` in the run folder. ``delete`` takes away what still has the lab's name.
+numbers of its /24, the pool's folder. Leaves ``lab.env`` in the run folder. ``delete`` removes what still has the lab's name.
 Environment: PATIENCE, how many
 times longer than on hardware a step may take; SUBNET (empty: choose), STORAGE (empty: libvirt's own folder).
 """

@@ -54,11 +54,11 @@ def call(*words: str) -> tuple[int, str, str]:
     if done.returncode != 0 and (
         "failed to connect" in said or "Failed to connect" in said or "Cannot recv data" in said
     ):
-        die(f"libvirt at {URI} is not reached: {cure(said)}")
+        die(f"libvirt at {URI} is not reached: {fix(said)}")
     return done.returncode, done.stdout, said
 
 
-def cure(said: str) -> str:
+def fix(said: str) -> str:
     """What libvirt said, and what helps."""
     if not THROUGH:
         return f"{said[-300:]}. Start it ('systemctl start libvirtd'), then run the same command again."

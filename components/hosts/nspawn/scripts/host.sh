@@ -195,7 +195,7 @@ wait_for_ssh() {
     fi
     read -r -t 0.05 -u 6 || true
   done
-  die "host $NAME: waited $limit s for ssh at $PREFIX.$ADDRESS. Last answer: ${last:-no connection}. $(last_words)Run the same command again, and the host is made anew; on a machine that is very busy, SSH_TIMEOUT_S=300 before it waits longer."
+  die "host $NAME: waited $limit s for ssh at $PREFIX.$ADDRESS. Last answer: ${last:-no connection}. $(last_words)Run the same command again, and the host is replaced; on a machine that is very busy, SSH_TIMEOUT_S=300 before it waits longer."
 }
 
 create() {

@@ -228,12 +228,12 @@ def choose(
         by = in_use(subnet, network, taken, own)
         if by:
             other = free(lab_id, network, taken, own)
-            cure = (
+            fix = (
                 f"{other} is free: name that one, or leave hosts.subnet out, and the lab chooses one"
                 if other
                 else f"Name another /24 that is free; the lab itself would choose from {_pool()}, and all of those are in use too"
             )
-            msg = f"hosts.subnet: {subnet} is in use on this machine by {by}. {cure}."
+            msg = f"hosts.subnet: {subnet} is in use on this machine by {by}. {fix}."
             raise SubnetError(msg)
     else:
         found = free(lab_id, network, taken, own)
