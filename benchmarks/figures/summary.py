@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks.figures import kbench, latencies, stats
 from benchmarks.figures.slo import SloVerdict, judge
+from benchmarks.figures.throughput import kbench_pods_per_min, kbench_startups_s, true_pods_per_min
 from benchmarks.model.outcome import EXIT_CODE_OF, Verdict
 from benchmarks.model.samples import CallSample, PodSample, Repeat
 from benchmarks.model.workload import Workload
@@ -107,22 +108,7 @@ class Summary(_Figures):
 _MOST_FAILURES_TOLD = 5
 
 
-def throughput_true_pods_per_min(repeat: Repeat) -> float | None:
-    """N / (last running seen - first create call sent), in pods a minute, over the pods that came up (facts 7)."""
-    ends = [p.running_seen_ns for p in repeat.pods if p.succeeded and p.running_seen_ns is not None]
-    begins = [p.create_call_start_ns for p in repeat.pods if p.create_call_start_ns is not None]
-    if not ends or not begins or max(ends) <= min(begins):
-        return None
-    return len(ends) * 60e9 / (max(ends) - min(begins))
-
-
-def kbench_startups_s(repeat: Repeat) -> list[float]:
-    """K-Bench's start-up total of each pod, in seconds."""
-    values = (latencies.KBENCH["kbench_startup_total_client"](pod) for pod in repeat.pods)
-    return [value / 1e3 for value in values if value is not None]
-
-
-def distribution(groups: Sequence[Sequence[float]]) -> Percentiles | None:
+def percentiles(groups: Sequence[Sequence[float]]) -> Percentiles | None:
     """One group a repeat. None when nothing was measured."""
     values = [value for group in groups for value in group]
     if not values:
@@ -194,16 +180,14 @@ def summarise(
         warmups=sum(repeat.phase == "warmup" for repeat in repeats),
         repeats=len(whole),
         repeats_wanted=workload.repeats,
-        throughput_true_pods_per_min=per_repeat(throughput_true_pods_per_min(repeat) for repeat in whole),
-        throughput_kbench_pods_per_min=per_repeat(
-            kbench.throughput_pods_per_min([kbench_startups_s(repeat)]) for repeat in whole
-        ),
+        throughput_true_pods_per_min=per_repeat(true_pods_per_min(repeat) for repeat in whole),
+        throughput_kbench_pods_per_min=per_repeat(kbench_pods_per_min([kbench_startups_s(repeat)]) for repeat in whole),
         throughput_kbench_all_repeats_pods_per_min=_short_or_none(
-            kbench.throughput_pods_per_min([kbench_startups_s(repeat) for repeat in whole])
+            kbench_pods_per_min([kbench_startups_s(repeat) for repeat in whole])
         ),
-        startup_ms=_pod_distributions(measured),
-        api_ms=_call_distributions(measured),
-        kbench_ms=_kbench_percentiless(measured, wall_minus_origin_ns),
+        startup_ms=_pod_percentiles(measured),
+        api_ms=_call_percentiles(measured),
+        kbench_ms=_kbench_percentiles(measured, wall_minus_origin_ns),
         slo=slo,
         client=_client(measured),
         pods_per_node=_sum(repeat.pods_per_node for repeat in measured),
@@ -232,9 +216,9 @@ def outcome(measured: Sequence[Repeat], slo: Sequence[SloVerdict], error: str | 
     return Outcome(verdict=verdict, exit_code=int(EXIT_CODE_OF[verdict]), reason=reason[:1000])
 
 
-def _pod_distributions(measured: Sequence[Repeat]) -> dict[str, Percentiles]:
+def _pod_percentiles(measured: Sequence[Repeat]) -> dict[str, Percentiles]:
     found = {
-        name: distribution([_values(repeat.pods, latency) for repeat in measured])
+        name: percentiles([_values(repeat.pods, latency) for repeat in measured])
         for name, latency in latencies.START_UP.items()
     }
     return {name: figures for name, figures in found.items() if figures}
@@ -244,10 +228,10 @@ def _values(pods: Sequence[PodSample], latency: Callable[[PodSample], float | No
     return [value for pod in pods if (value := latency(pod)) is not None]
 
 
-def _call_distributions(measured: Sequence[Repeat]) -> dict[str, Percentiles]:
+def _call_percentiles(measured: Sequence[Repeat]) -> dict[str, Percentiles]:
     kinds = dict.fromkeys(_kind(call) for repeat in measured for call in repeat.calls)
     found = {
-        kind: distribution(
+        kind: percentiles(
             [[c.latency_ms for c in repeat.calls if c.error is None and _kind(c) == kind] for repeat in measured]
         )
         for kind in kinds
@@ -259,7 +243,7 @@ def _kind(call: CallSample) -> str:
     return f"{call.verb} {call.resource}"
 
 
-def _kbench_percentiless(measured: Sequence[Repeat], wall_minus_origin_ns: int) -> dict[str, KbenchPercentiles]:
+def _kbench_percentiles(measured: Sequence[Repeat], wall_minus_origin_ns: int) -> dict[str, KbenchPercentiles]:
     pods = [pod for repeat in measured for pod in repeat.pods]
     found = {name: kbench_percentiles(_values(pods, latency)) for name, latency in latencies.KBENCH.items()}
     found["kbench_client_server_e2e"] = kbench_percentiles(

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures.slo import percent
-from benchmarks.figures.summary import summarise, throughput_true_pods_per_min
+from benchmarks.figures.summary import summarise
+from benchmarks.figures.throughput import true_pods_per_min
 from benchmarks.kube.connection import Connection
 from benchmarks.kube.namespaces import Namespaces
 from benchmarks.measure.clock_origin import ClockOrigin
@@ -165,7 +166,7 @@ def _progress_line(repeat: Repeat, workload: Workload) -> str:
     if repeat.phase == "measured":
         label = f"repeat {repeat.index}/{workload.repeats}"
     line = f"  {label}: {percent(repeat.success_share)} of {repeat.pods_requested} pods up"
-    throughput = throughput_true_pods_per_min(repeat)
+    throughput = true_pods_per_min(repeat)
     if throughput:
         line += f", {throughput:.0f} pods/min"
     return line + (f"; {repeat.failures[0].object}: {repeat.failures[0].cause}" if repeat.failures else "")

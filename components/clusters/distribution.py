@@ -10,6 +10,7 @@ import pulumi
 
 from components.config.settings import LabSettings
 from components.hosts.host import Host
+from components.site.mirrors import Form
 
 LabSettingsT = TypeVar("LabSettingsT", bound=LabSettings)
 
@@ -78,6 +79,7 @@ class Distribution(Generic[LabSettingsT]):
         guide: where to look on its hosts.
         check: called before anything is declared; raises a SettingsError for what can be seen to fail.
         needs: what it needs of every host.
+        mirrors: the files that lead its container runtime to mirrors; None if there is no such form.
     """
 
     settings: type[LabSettingsT]
@@ -85,3 +87,4 @@ class Distribution(Generic[LabSettingsT]):
     guide: Guide
     check: Callable[[LabSettingsT], object] = lambda _: None
     needs: Needs | None = None
+    mirrors: Form | None = None

@@ -18,11 +18,12 @@ from collections.abc import Mapping, Sequence
 import pulumi
 from cryptography import x509
 
+from components.config import discovery
 from components.config.settings import LabSettings, SettingsError
 from components.hosts.host import Host
 from components.places import PROJECT
 from components.site import logins
-from components.site.mirrors import CA_ON_HOST, FORMS, PRIVATE, Form, containerd
+from components.site.mirrors import CA_ON_HOST, Form, PrivateText, containerd
 from components.steps.scripts import publish
 from components.steps.steps import local_step
 from inputs import textfile
@@ -170,10 +171,10 @@ def _is_private(address: str) -> bool:
 
 
 def _form(args: LabSettings) -> Form:
-    form = FORMS.get(args.distribution)
+    form = discovery.distribution(args.distribution).mirrors
     if args.registries and form is None:
         msg = (
-            f"{args.at('registries')}: Litelab does not know yet how {args.distribution} is told of mirrors; it does for {', '.join(FORMS)}. "
+            f"{args.at('registries')}: Litelab does not know yet how {args.distribution} is told of mirrors. "
             "Leave registries out."
         )
         raise SettingsError(msg)
@@ -188,11 +189,11 @@ def _form(args: LabSettings) -> Form:
 
 
 def archive(contents: Mapping[str, str]) -> str:
-    """Base64 of a gzipped tar of these files, root's: ``PRIVATE`` ones are for root alone, the others readable by all."""
+    """Base64 of a gzipped tar of these files, root's: a ``PrivateText`` is for root alone, the others readable by all."""
     raw = io.BytesIO()
     with gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as zipped, tarfile.open(fileobj=zipped, mode="w") as tar:
         for path, text in sorted(contents.items()):
             entry = tarfile.TarInfo(path)
-            entry.size, entry.mode = len(text.encode()), 0o600 if path in PRIVATE else 0o644
+            entry.size, entry.mode = len(text.encode()), 0o600 if isinstance(text, PrivateText) else 0o644
             tar.addfile(entry, io.BytesIO(text.encode()))
     return base64.b64encode(raw.getvalue()).decode()

@@ -13,6 +13,8 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from components.clusters.k3s.mirrors import FILE, registries_yaml
+from components.clusters.microshift.mirrors import crio
 from components.config import discovery
 from components.config.lab_file import load, parse
 from components.config.layers import Configured
@@ -20,7 +22,7 @@ from components.config.settings import LabSettings, Registry, SettingsError
 from components.hosts.existing.known_hosts import parse_address, parse_known_key
 from components.places import PROJECT
 from components.site import logins
-from components.site.mirrors import K3S, containerd, crio, k3s, mirror_of
+from components.site.mirrors import containerd, mirror_of
 from inputs.errors import InputError
 from inputs.tomlfile import parse_toml
 from tests.fuzz.texts import NASTY, VALUES, WORDS, edited, files, one_paragraph
@@ -159,7 +161,9 @@ def test_every_mirror_has_one_api_which_each_runtime_asks(address: str) -> None:
     registries = {"docker.io": Registry.model_validate(address)}
     (hosts,) = containerd(registries, False, {}).values()
     assert list(tomllib.loads(hosts)["host"]) == [mirror.address]
-    assert json.loads(k3s(registries, False, {})[K3S])["mirrors"]["docker.io"]["endpoint"] == [mirror.address]
+    assert json.loads(registries_yaml(registries, False, {})[FILE])["mirrors"]["docker.io"]["endpoint"] == [
+        mirror.address
+    ]
     if mirror.path.startswith("/v2/") or not mirror.path:
         (text,) = crio(registries, False, {}).values()
         (told,) = tomllib.loads(text)["registry"][0]["mirror"]

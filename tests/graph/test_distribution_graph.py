@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from components.catalog import pins
-from components.clusters.installation import InstalledCluster
+from components.clusters.installation_phases import InstalledCluster
 from components.config import discovery
 from components.config.lab_file import parse
 from components.config.settings import SettingsError
+from components.places import PROJECT
 from tests.graph.declared import SECRET, Declare, Graph, texts
 from tests.graph.test_lab_graph import LOCAL, REMOTE, host_of
 
@@ -53,6 +54,24 @@ def changed(before: Graph, after: Graph) -> set[str]:
         return graph.commands[name].inputs if name in graph.commands else None
 
     return {n for n in names if inputs(before, n) != inputs(after, n)}
+
+
+class TestFolder:
+    """What a copied folder must have changed, before a host is the first to notice."""
+
+    SCRIPTS = ("prepare.sh", "init.sh", "token.sh", "node.sh", "verify.sh", "running.sh", "upgrade-host.sh", "reset.sh")
+
+    def test_its_own_scripts_run(self, graph: Graph, distribution: str) -> None:
+        step = graph.commands["init"].plain["environment"]["STEP"]
+        assert re.search(rf"/{distribution}-[0-9a-f]{{12}}/", step)
+        folder = PROJECT / "components/clusters" / distribution / "scripts"
+        assert [name for name in self.SCRIPTS if not os.access(folder / name, os.X_OK)] == []
+
+    def test_its_scripts_name_artifacts_that_it_has(self, distribution: str) -> None:
+        folder = PROJECT / "components/clusters" / distribution / "scripts"
+        text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.sh")))
+        named = set(re.findall(r"(?:put_staged|\$\(artifact) ([a-z0-9-]+)", text))
+        assert named <= set(pins.artifact_names(distribution))
 
 
 class TestOrder:

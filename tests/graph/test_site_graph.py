@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from components.config import discovery
 from components.config.settings import SettingsError
 from tests.graph.declared import Declare, Graph, texts
 
@@ -76,7 +77,7 @@ def with_logins(folder: Path, password: str = "canary-of-a-password") -> dict[st
     return {**SITE, "registriesAuth": str(folder / "config.json")}
 
 
-@pytest.mark.parametrize("distribution", ["upstream", "k0s", "k3s", "microk8s", "microshift"])
+@pytest.mark.parametrize("distribution", discovery.distributions())
 def test_a_mirrors_login_is_a_secret_of_the_state_and_in_plain_text_nowhere(
     lab: Declare, tmp_path: Path, distribution: str
 ) -> None:

@@ -13,8 +13,9 @@ import pulumi
 from pydantic import Field
 
 from components.clusters.distribution import Distribution, Guide, Needs
-from components.clusters.installation import InstalledCluster, InstalledSettings, Traits, check
+from components.clusters.installation_phases import InstalledCluster, InstalledSettings, Traits, check
 from components.hosts.host import Host
+from components.site.mirrors import containerd
 
 
 class K0sSettings(InstalledSettings):
@@ -33,7 +34,6 @@ def _nodes(args: K0sSettings, hosts: list[Host]) -> list[Host]:
 
 NEEDS = Needs(pods="10.244.0.0/16", services="10.96.0.0/12", programs=("gzip",))
 TRAITS = Traits(
-    part="k0s",
     ports=(2380, 6443, 8132, 9443, 10250),
     memory_mib=1000,
     nodes=_nodes,
@@ -55,4 +55,4 @@ GUIDE = Guide(
     worker=("k0sworker",),
     kubectl="k0s kubectl --kubeconfig=/var/lib/k0s/pki/admin.conf",
 )
-DISTRIBUTION = Distribution(K0sSettings, K0sCluster, GUIDE, check, NEEDS)
+DISTRIBUTION = Distribution(K0sSettings, K0sCluster, GUIDE, check, NEEDS, mirrors=containerd)

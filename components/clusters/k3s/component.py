@@ -13,7 +13,8 @@ import pulumi
 from pydantic import Field, model_validator
 
 from components.clusters.distribution import Distribution, Guide, Needs
-from components.clusters.installation import InstalledCluster, InstalledSettings, Traits, check
+from components.clusters.installation_phases import InstalledCluster, InstalledSettings, Traits, check
+from components.clusters.k3s.mirrors import registries_yaml
 from components.hosts.host import Host
 
 
@@ -39,7 +40,6 @@ def _nodes(args: K3sSettings, hosts: list[Host]) -> list[Host]:
 
 NEEDS = Needs(pods="10.42.0.0/16", services="10.43.0.0/16")
 TRAITS = Traits(
-    part="k3s",
     ports=(6443, 6444, 10250, 10010, 10248, 10249, 10256),
     memory_mib=1000,
     nodes=_nodes,
@@ -58,4 +58,4 @@ class K3sCluster(InstalledCluster):
 
 
 GUIDE = Guide(controller=("k3s",), worker=("k3s-agent",), kubectl="k3s kubectl --kubeconfig=/etc/rancher/k3s/k3s.yaml")
-DISTRIBUTION = Distribution(K3sSettings, K3sCluster, GUIDE, check, NEEDS)
+DISTRIBUTION = Distribution(K3sSettings, K3sCluster, GUIDE, check, NEEDS, mirrors=registries_yaml)

@@ -11,8 +11,9 @@ import pulumi
 from pydantic import Field
 
 from components.clusters.distribution import Distribution, Guide, Needs
-from components.clusters.installation import InstalledCluster, InstalledSettings, Traits, check
+from components.clusters.installation_phases import InstalledCluster, InstalledSettings, Traits, check
 from components.hosts.host import Host
+from components.site.mirrors import containerd
 
 API_PORT = 16443
 AGENT_PORT = 25000
@@ -29,7 +30,6 @@ class Microk8sSettings(InstalledSettings):
 
 NEEDS = Needs(pods="10.1.0.0/16", services="10.152.183.0/24", programs=("snap",), own_names=True)
 TRAITS = Traits(
-    part="microk8s",
     ports=(API_PORT, AGENT_PORT, 10250, 10257, 10259),
     api_port=API_PORT,
     memory_mib=1000,
@@ -58,4 +58,4 @@ GUIDE = Guide(
     node=("snap.microk8s.daemon-containerd",),
     kubectl="/snap/bin/microk8s kubectl",
 )
-DISTRIBUTION = Distribution(Microk8sSettings, Microk8sCluster, GUIDE, check, NEEDS)
+DISTRIBUTION = Distribution(Microk8sSettings, Microk8sCluster, GUIDE, check, NEEDS, mirrors=containerd)

@@ -14,9 +14,10 @@ import pulumi
 from pydantic import Field, model_validator
 
 from components.clusters.distribution import Distribution, Guide, Needs
-from components.clusters.installation import InstalledCluster, InstalledSettings, Traits, check
+from components.clusters.installation_phases import InstalledCluster, InstalledSettings, Traits, check
 from components.clusters.kubeconfig import merged
-from components.clusters.phases import Phase
+from components.clusters.microshift.mirrors import crio
+from components.clusters.phased_cluster import Phase
 from components.config.settings import SettingsError
 from components.hosts.host import Host
 from components.steps.steps import remote_step
@@ -75,7 +76,6 @@ def _members(args: MicroshiftSettings, hosts: list[Host]) -> list[Host]:
 
 NEEDS = Needs(pods="10.42.0.0/16", services="10.43.0.0/16")
 TRAITS = Traits(
-    part="microshift",
     ports=(2379, 2380, 6443, 8445, 10250, 10257, 10259),
     memory_mib=1500,
     disk_mib=3000,
@@ -174,4 +174,4 @@ GUIDE = Guide(
     node=("crio",),
     kubectl="kubectl --kubeconfig=/var/lib/microshift/resources/kubeadmin/kubeconfig",
 )
-DISTRIBUTION = Distribution(MicroshiftSettings, MicroshiftCluster, GUIDE, check, NEEDS)
+DISTRIBUTION = Distribution(MicroshiftSettings, MicroshiftCluster, GUIDE, check, NEEDS, mirrors=crio)

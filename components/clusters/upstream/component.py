@@ -21,9 +21,10 @@ from pydantic import Field, model_validator
 from components.catalog import pins
 from components.clusters.distribution import Distribution, Guide, Needs
 from components.clusters.kubeconfig import with_contexts
-from components.clusters.phases import PhasedCluster, key_value_lines
+from components.clusters.phased_cluster import PhasedCluster, key_value_lines
 from components.config.settings import LabSettings
 from components.hosts.host import Host
+from components.site.mirrors import containerd
 from components.steps.digests import short_digest
 from components.steps.steps import local_step, remote_step
 
@@ -78,7 +79,7 @@ class UpstreamCluster(PhasedCluster):
     def __init__(
         self, name: str, args: UpstreamSettings, hosts: list[Host], opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("litelab:clusters:UpstreamCluster", name, "upstream", args, hosts, opts)
+        super().__init__("litelab:clusters:UpstreamCluster", name, args, hosts, opts)
         self._wanted = pins.versions("upstream")[args.minor]
         self.nodes = [h.name for h in hosts]
         self._several = len(self._controllers) > 1
@@ -242,4 +243,4 @@ GUIDE = Guide(
     kubectl="kubectl --kubeconfig=/etc/kubernetes/admin.conf",
 )
 NEEDS = Needs(pods=POD_CIDR, services=SERVICE_CIDR, programs=("zstd",), copies="artifacts/upstream-v*", has_dns=False)
-DISTRIBUTION = Distribution(UpstreamSettings, UpstreamCluster, GUIDE, needs=NEEDS)
+DISTRIBUTION = Distribution(UpstreamSettings, UpstreamCluster, GUIDE, needs=NEEDS, mirrors=containerd)

@@ -17,7 +17,7 @@ from components.config import discovery
 from components.config.settings import SettingsError
 from components.forwarding import component as forwarding
 from components.hosts.existing.known_hosts import parse_known_key
-from components.hosts.existing.preflight import estimate, problems, wrong_number
+from components.hosts.existing.requirements import estimate, problems, wrong_number
 from components.hosts.existing.settings import ExistingSettings
 from components.hosts.host import Host, HostKind, Ssh
 from components.steps.scripts import publish

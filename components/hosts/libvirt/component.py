@@ -18,7 +18,7 @@ from pulumi_command import local
 from components.config.settings import SettingsError
 from components.forwarding import component as forwarding
 from components.hosts.host import Host, HostKind, Ssh
-from components.hosts.libvirt.preflight import estimate, problems
+from components.hosts.libvirt.requirements import estimate, problems
 from components.hosts.libvirt.seed import FIRST_ADDRESS, PATIENCE, mac, seed
 from components.hosts.libvirt.settings import LibvirtSettings
 from components.places import PROJECT, cache_folder

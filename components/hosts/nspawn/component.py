@@ -13,7 +13,7 @@ import pulumi
 from pulumi_command import local
 
 from components.hosts.host import Host, HostKind, Ssh
-from components.hosts.nspawn.preflight import estimate, problems
+from components.hosts.nspawn.requirements import estimate, problems
 from components.hosts.nspawn.settings import NspawnSettings
 from components.places import cache_folder
 from components.steps.digests import short_digest

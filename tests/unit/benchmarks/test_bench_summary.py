@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from benchmarks.figures import latencies
-from benchmarks.figures.summary import Summary, distribution, per_repeat, summarise
+from benchmarks.figures.summary import Summary, per_repeat, percentiles, summarise
 from benchmarks.measure.fingerprint import bare_fingerprint
 from benchmarks.measure.host_probe import HostProbe, after_run
 from benchmarks.model.result import Result
@@ -110,7 +110,7 @@ def test_k_benchs_server_figures_have_whole_seconds() -> None:
 
 @given(st.lists(st.lists(st.floats(min_value=0, max_value=1e6), max_size=70), max_size=5))
 def test_percentiles_are_there_only_with_enough_samples(groups: list[list[float]]) -> None:
-    found = distribution(groups)
+    found = percentiles(groups)
     n = sum(len(group) for group in groups)
     if found is None:
         assert n == 0

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from components.checks.machine import Machine
 from components.config.lab_file import model_for, parse
 from components.config.settings import SettingsError
-from components.hosts.existing import preflight as existing
+from components.hosts.existing import requirements as existing
 from components.hosts.existing.known_hosts import parse_address, parse_known_key
 from components.hosts.existing.settings import ExistingSettings
 

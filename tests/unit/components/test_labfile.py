@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from components.config import discovery
 from components.config.lab_file import load
 from components.config.layers import Configured
 from components.config.settings import DEFAULT_MINOR, SettingsError
@@ -95,7 +96,7 @@ class TestLines:
             ("\nworkers: 0\n", "x.yaml:2: workers is 0 and controllerRunsWorkloads is false"),
             ("noProxy:\n  - .a\n  - 1.30\n", "x.yaml:3: noProxy.1: takes text such as .example, and it is 1.30"),
             ("workloads:\n- pods-8\n- a/../../b\n", "x.yaml:1: workloads: a/../../b leads out of its folder"),
-            ("distribution: 1.0\n", "x.yaml:1: distribution: takes one of k0s, k3s, microk8s, microshift, upstream, and it is 1.0"),
+            ("distribution: 1.0\n", f"x.yaml:1: distribution: takes one of {', '.join(discovery.distributions())}, and it is 1.0"),
             ("hosts:\n  kind: nspwan\n", "x.yaml:2: hosts.kind: takes one of existing, libvirt, nspawn, and it is 'nspwan'. Did you mean nspawn?"),
             ("distribution: k0s\nminor: '1.9'\n", "x.yaml:2: minor is 1.9, and components/catalog/distributions.toml has k0s for"),
             ("hosts: {kind: libvirt,\n image: ubunut}\n", "x.yaml:2: hosts.image.name: takes debian, centos-stream-9, ubuntu-24.04, and not 'ubunut'"),

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from components.config import discovery
 from components.config.lab_file import parse
 from components.site import component as site
-from components.site.mirrors import FORMS, LOGINS
+from components.site.mirrors import LOGINS
 from components.steps.scripts import scripts_of
 from tests.unit.components import onhost
 from tests.unit.components.onhost import NEEDS_ROOT
@@ -32,7 +33,9 @@ def written(distribution: str) -> str:
     """The file of logins that a host gets."""
     registries = {"docker.io": {"mirrors": ["https://m.example:8443/hub", "https://n.example"]}}
     lab = parse({"distribution": distribution, "registries": registries}, "x")
-    return site.files(lab, "", FORMS[distribution], [], PASSWORDS)[LOGINS]
+    form = discovery.distribution(distribution).mirrors
+    assert form is not None
+    return site.files(lab, "", form, [], PASSWORDS)[LOGINS]
 
 
 def on_empty_host(folder: Path, script: str, number: int = 0) -> subprocess.CompletedProcess[str]:

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from components.config import discovery
 from components.steps.scripts import scripts_of
 from tests.unit.components.onhost import NEEDS_ROOT, on_empty_host
 
 pytestmark = NEEDS_ROOT
 
-DISTRIBUTIONS = ("k0s", "k3s", "microk8s", "microshift", "upstream")
+DISTRIBUTIONS = discovery.distributions()
 
 THEIRS = (
     "/etc/rancher/k3s/config.yaml",

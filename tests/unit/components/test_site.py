@@ -15,16 +15,20 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from components.config import discovery
 from components.config.lab_file import parse
 from components.config.settings import SettingsError
 from components.site import component as site
-from components.site.mirrors import FORMS, LOGINS, mirror_of
+from components.site.mirrors import LOGINS, PrivateText, mirror_of
 from tests.doubles.authority import Authority
 
 
 @pytest.fixture(scope="module")
 def authority() -> Authority:
     return Authority()
+
+
+WITH_MIRRORS = [name for name in discovery.distributions() if discovery.distribution(name).mirrors]
 
 
 def made(
@@ -34,7 +38,9 @@ def made(
     passwords: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     lab = parse(settings, "x")
-    return site.files(lab, ca, FORMS[lab.distribution], addresses, passwords or {})
+    form = discovery.distribution(lab.distribution).mirrors
+    assert form is not None
+    return site.files(lab, ca, form, addresses, passwords or {})
 
 
 class TestFiles:
@@ -118,7 +124,7 @@ class TestFiles:
         assert made({}) == {}
 
     def test_the_archive_is_the_same_for_the_same_files(self) -> None:
-        content = {"etc/b": "2\n", "etc/a": "ü\n", LOGINS: "{}\n"}
+        content = {"etc/b": "2\n", "etc/a": "ü\n", LOGINS: PrivateText("{}\n")}
         first = site.archive(content)
         assert first == site.archive(dict(reversed(content.items())))
         with tarfile.open(fileobj=io.BytesIO(base64.b64decode(first))) as tar:
@@ -187,7 +193,7 @@ TWO = {"docker.io": {"mirrors": ["https://m:8443/hub", "https://open"]}}
 
 
 class TestLogins:
-    @pytest.mark.parametrize("distribution", ["upstream", "k0s", "microk8s", "k3s", "microshift"])
+    @pytest.mark.parametrize("distribution", WITH_MIRRORS)
     def test_without_logins_hosts_get_no_file_of_them(self, distribution: str) -> None:
         assert not [path for path in made({"distribution": distribution, "registries": TWO}) if "auth" in path]
 
@@ -213,7 +219,7 @@ class TestLogins:
         assert json.loads(found[LOGINS]) == {"auths": {"m:8443": {"auth": LOGIN}}}
 
     def test_files_that_hold_them_are_for_root_alone(self) -> None:
-        for distribution in FORMS:
+        for distribution in WITH_MIRRORS:
             content = made({"distribution": distribution, "registries": TWO}, passwords={"m:8443": LOGIN})
             with tarfile.open(fileobj=io.BytesIO(base64.b64decode(site.archive(content)))) as tar:
                 modes = {entry.name: entry.mode for entry in tar}

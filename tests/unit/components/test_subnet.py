@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from components.checks.machine import Machine
 from components.config import lab_file
-from components.hosts.nspawn import preflight as nspawn
+from components.hosts.nspawn import requirements as nspawn
 from components.hosts.nspawn.scripts import subnet
 from components.hosts.nspawn.scripts.subnet import Network, Route, SubnetError, captor, choose, free, in_use, wider
 from components.steps.scripts import scripts_of

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Runs inside a host before anything else: what a kubelet expects of a machine, and the machine's caps.
+# Runs inside a host before anything else: what a kubelet expects of a machine. host.sh caps it by cgroups.
 set -euo pipefail
 
 mount --make-rshared /

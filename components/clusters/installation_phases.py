@@ -35,7 +35,7 @@ from pydantic import model_validator
 
 from components.catalog import artifacts, pins
 from components.clusters.kubeconfig import with_contexts
-from components.clusters.phases import Phase, PhasedCluster, key_value_lines
+from components.clusters.phased_cluster import Phase, PhasedCluster, key_value_lines
 from components.config.settings import LabSettings
 from components.hosts.host import Host
 from components.steps.digests import short_digest
@@ -50,7 +50,6 @@ class Traits:
     """How a distribution differs from the others.
 
     Attributes:
-        part: its name, and that of its scripts' folder.
         ports: TCP ports that it needs on every host.
         api_port: of its API servers.
         memory_mib: what a host must have at least.
@@ -64,7 +63,6 @@ class Traits:
         prepare_s: how long that may take.
     """
 
-    part: str
     ports: tuple[int, ...]
     api_port: int = 6443
     memory_mib: int = 900
@@ -128,7 +126,7 @@ class InstalledCluster(PhasedCluster):
         hosts: list[Host],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__(kind, name, traits.part, args, hosts, opts, also=("catalog",))
+        super().__init__(kind, name, args, hosts, opts, also=("catalog",))
         self._traits, self._release = traits, release(args)
         # With a controller replaced, or another number of them, it is another cluster: all hosts are reset and join it.
         self._of_cluster = [h.identity for h in self._controllers] if traits.is_one_cluster else []
@@ -229,7 +227,7 @@ class InstalledCluster(PhasedCluster):
 
     def _artifacts(self, wanted: pins.Release) -> local.Command:
         request = {
-            "part": self._traits.part,
+            "part": self._scripts.part,
             "version": wanted.version,
             "own": list(OWN_IMAGES),
             "files": artifacts.wanted(self._args, wanted),

@@ -41,7 +41,6 @@ class PhasedCluster(pulumi.ComponentResource):
         self,
         kind: str,
         name: str,
-        part: str,
         args: LabSettings,
         hosts: list[Host],
         opts: pulumi.ResourceOptions | None = None,
@@ -50,6 +49,8 @@ class PhasedCluster(pulumi.ComponentResource):
     ) -> None:
         super().__init__(kind, name, None, opts)
         self._args, self._hosts = args, hosts
+        # components.clusters.NAME.component: the folder is the distribution.
+        part = type(self).__module__.split(".")[-2]
         self._scripts = publish(
             part, pulumi.get_stack(), dry_run=pulumi.runtime.is_dry_run(), also=(*also, "ssh", "clusters")
         )
