@@ -83,8 +83,18 @@ class Step:
         return tuple(text.format(*self.arguments) for text in FILES[self.part, self.script])
 
     def is_missing(self, run: Path) -> bool:
-        """Whether the run folder lacks something that it leaves."""
+        """Whether the run folder lacks something that it leaves, or has another list than the state."""
+        if self.script in LISTS:
+            return _short_digest(run / self.files[0]) not in self.secrets.get("stdout", "")
         return not all(any((run / name).exists() for name in either.split("|")) for either in self.files)
+
+
+def _short_digest(path: Path) -> str:
+    """Of a file, as lists are known in the state; no text that a state has when there is no file."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    except OSError:
+        return "no file"
 
 
 def steps(known: Iterable[Mapping[str, Any]]) -> list[Step]:
@@ -187,15 +197,17 @@ def restore(
     stacks.require_engine(cache)
     stacks.prepare()
     run.mkdir(parents=True, exist_ok=True)
-    _restore_settings(cache, stack)
+    stacks.restore_settings(cache, stack)
     published.put_back(known)
     if missing or stale:
-        wanted = {step.name for step in (missing if not stale else found)}
+        again = [step for step in found if step.script not in LISTS] if stale else []
+        wanted = {step.name for step in (*missing, *again)}
         _run(cache, stack, wanted, destroying=destroying, gone=gone)
         hostio.restore(run)
         if not stacks.locks(stack):
             mark(cache, stack)
-    names = [*dict.fromkeys(step.name for step in missing), *(["scripts"] if scripts else [])]
+    # Of nspawn hosts nothing is restored.
+    names = [*dict.fromkeys(step.name for step in missing if step.part != "nspawn"), *(["scripts"] if scripts else [])]
     if names:
         print(f"Lab {stack}: restored from its state: {_listed(names)}.", file=sys.stderr)
 
@@ -203,14 +215,6 @@ def restore(
 def _listed(names: Sequence[str], most: int = 12) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}"
-
-
-def _restore_settings(cache: Path, stack: str) -> None:
-    """The stack's own settings, as its last update had them, where this checkout has none."""
-    if not (OWN / "config" / f"Pulumi.{stack}.yaml").exists():
-        # A backend need not keep them; the lab's file may say all.
-        with contextlib.suppress(SetupError):
-            stacks.pulumi(cache, "config", "refresh", "--stack", stack)
 
 
 def _run(cache: Path, stack: str, wanted: set[str], *, destroying: bool, gone: Sequence[str]) -> None:

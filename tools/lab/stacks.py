@@ -301,6 +301,14 @@ def _drop_useless_salt(stack: str) -> None:
             path.write_text("".join(kept), encoding="utf-8")
 
 
+def restore_settings(cache: Path, stack: str) -> None:
+    """The stack's own settings, as its last update had them, where another checkout made it and this one has none."""
+    if not (OWN / "config" / f"Pulumi.{stack}.yaml").exists():
+        # A stack that was never up has none there; the lab's file may say all.
+        with contextlib.suppress(SetupError):
+            pulumi(cache, "config", "refresh", "--stack", stack)
+
+
 def create_from(cache: Path, name: str, lab: str, progress: Progress) -> None:
     """Another stack of a lab: ``make stack NAME=... FROM=...``."""
     if lab not in labs():

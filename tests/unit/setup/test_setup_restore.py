@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
 import stat
 import subprocess
@@ -233,6 +235,64 @@ def test_libvirt_keys_names_and_forwards_are_there_again(state: State) -> None:
     way = json.loads((state.run / "forwards/api-10.87.3.11-6443.json").read_text())
     assert (way["through"], way["target"], way["port"]) == ("ssh://me@big", "10.87.3.11:6443", 21234)
     assert modes(state.run) == {0o600}
+
+
+class TestLists:
+    """Of what hosts are given: needed only where a lab is changed, and written by the step's own script."""
+
+    @pytest.fixture
+    def cached(self, state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
+        manifest = tmp_path / "cache/artifacts/upstream-1.35.4/manifest.json"
+        manifest.parent.mkdir(parents=True)
+        manifest.write_text("{}")
+        monkeypatch.setattr(stacks, "environment", lambda _: {**os.environ, "LITELAB_CACHE": str(tmp_path / "cache")})
+        text = f"version 1.35.4\nfile files.tar.zst {hashlib.sha256(b'{}').hexdigest()}\n"
+        printed = f"{hashlib.sha256(text.encode()).hexdigest()[:12]}\n"
+        state.resources = [step("artifacts", "upstream/artifacts.sh", stdout=printed, VERSION="1.35.4")]
+        return state
+
+    def test_a_look_at_a_lab_needs_none(self, cached: State) -> None:
+        cached.restore()
+        assert not cached.run.exists()
+
+    def test_a_lab_that_is_changed_gets_it_back(self, cached: State) -> None:
+        cached.restore(building=True)
+        assert (cached.run / "upstream.list").read_text().startswith("version 1.35.4\nfile files.tar.zst ")
+        cached.restore(building=True)
+        assert cached.exports == 1
+
+    def test_one_of_before_another_checkout_s_upgrade_is_replaced(self, cached: State) -> None:
+        cached.run.mkdir(parents=True)
+        (cached.run / "upstream.list").write_text("version 1.35.3\n")
+        cached.restore(building=True)
+        assert "version 1.35.4\n" in (cached.run / "upstream.list").read_text()
+
+    def test_files_of_a_first_use_are_held_to_what_they_were(self, tmp_path: Path) -> None:
+        scripts = tmp_path / ".lab/run/my/k3s-0123456789ab"
+        for part in ("catalog", "clusters"):
+            shutil.copytree(scripts_of(part), scripts, dirs_exist_ok=True)
+        (tmp_path / "k3s").write_text("not what it was")
+        entry = {
+            "kind": "file",
+            "name": "k3s",
+            "source": (tmp_path / "k3s").as_uri().replace("file", "http"),
+            "sha256": "",
+            "proof": "",
+            "rename": "",
+        }
+        known = {"name": "k3s", "sha256": "0" * 64, "proof": "first use"}
+        request = {"part": "k3s", "version": "1", "own": [], "files": [entry]}
+        blob = tmp_path / "cache/blobs" / ("0" * 64)
+        blob.parent.mkdir(parents=True)
+        blob.touch()
+        done = subprocess.run(
+            [scripts / "fetch.py", "restore"],
+            input=json.dumps({"stdin": json.dumps(request), "stdout": json.dumps({"list": "", "files": [known]})}),
+            env={**os.environ, "LITELAB_CACHE": str(tmp_path / "cache")}, capture_output=True, text=True, timeout=30,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout) == (0, ""), done.stderr
+        assert (scripts.parent / "k3s.list").read_text() == f"version 1\nfile k3s {'0' * 64}\n"
+        assert json.loads((tmp_path / ".lab/artifacts.lock").read_text()) == {entry["source"]: "0" * 64}
 
 
 class TestNspawn:
