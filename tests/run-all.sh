@@ -19,7 +19,7 @@ part 'command plugin' make --no-print-directory conformance
 # shellcheck source=env.sh
 . ./env.sh
 part 'host contract' pytest -m lab tests/contract
-part 'real lab' pytest -m lab tests/lab/test_lab.py tests/lab/test_secrets.py tests/lab/test_shared_connections.py
+part 'real lab' pytest -m lab tests/lab/test_lab.py tests/lab/test_secrets.py tests/lab/test_shared_connections.py tests/lab/test_state_is_enough.py
 part 'distributions' pytest -m 'lab and not slow' tests/lab/test_k0s.py tests/lab/test_k3s.py tests/lab/test_microk8s.py tests/lab/test_microshift.py
 part 'faults' pytest -m 'faults and not slow' tests/faults/test_state.py tests/faults/test_signals.py
 if why=$(python3 -m tests.libvirt.ground); then
@@ -32,5 +32,5 @@ else
 fi
 if [ "${FULL:-}" = 1 ]; then
   part 'further faults' pytest -m 'faults and not slow' tests/faults --deselect tests/faults/test_state.py --deselect tests/faults/test_signals.py
-  part 'further labs' pytest -m lab tests/lab --deselect tests/lab/test_lab.py --deselect tests/lab/test_secrets.py --deselect tests/lab/test_shared_connections.py
+  part 'further labs' pytest -m lab tests/lab --deselect tests/lab/test_lab.py --deselect tests/lab/test_secrets.py --deselect tests/lab/test_shared_connections.py --deselect tests/lab/test_state_is_enough.py
 fi

@@ -104,6 +104,15 @@ class TestLocalCommand:
         assert "out" in done.stdout
         assert '::a"' not in stack.state()
 
+    def test_a_missing_script_names_what_restores_it(self, stack: Stack) -> None:
+        """Litelab names its script in STEP: without it no shell is started."""
+        step = ".lab/run/my-lab/existing-0123456789ab/facts.py"
+        done = stack.try_up(local("a", create='"$STEP" create host-1', environment={"STEP": step}))
+        assert done.returncode != 0
+        assert f"{step} is missing, so the run folder of stack my-lab is gone" in done.stdout
+        assert "run 'make destroy STACK=my-lab'" in done.stdout
+        assert "not found" not in done.stdout
+
     def test_logging(self, stack: Stack) -> None:
         """Only the streams asked for are shown."""
         both = "printf 'ou''t'; printf 'er''r' >&2"

@@ -20,7 +20,9 @@ def squeezed(text: str) -> str:
 
 
 def read(*folders: str) -> list[str]:
-    files = [p for folder in folders for p in sorted((PROJECT / folder).rglob("*")) if p.suffix in {".py", ".sh"}]
+    files = [
+        p for folder in folders for p in sorted((PROJECT / folder).rglob("*")) if p.suffix in {".py", ".sh", ".go"}
+    ]
     return [squeezed(p.read_text(encoding="utf-8")) for p in files]
 
 

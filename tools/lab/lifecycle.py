@@ -14,8 +14,9 @@ from typing import Any
 
 from components.steps.scripts import scripts_of
 from inputs.limits import MOST_REPEATS, WORKLOAD, workload_label
+from tools import places
 from tools.errors import SetupError
-from tools.lab import bundle, events, presence, published, stacks
+from tools.lab import bundle, events, presence, restore, stacks
 from tools.lab import status as look
 from tools.places import OWN, PROJECT, hand_over
 from tools.progress import Progress
@@ -44,8 +45,9 @@ def up(cache: Path, stack: str, progress: Progress, gone: Sequence[str] = ()) ->
     """
     stacks.require_whole_state(stack)
     stacks.require_known(stack)
-    _engine(cache)
+    stacks.require_engine(cache)
     stacks.free(cache, stack, progress)
+    restore.restore(cache, stack, building=True, gone=gone)
     environment = stacks.environment(cache)
     python = str(cache / "venv/bin/python3")
     checked = subprocess.run(
@@ -57,6 +59,7 @@ def up(cache: Path, stack: str, progress: Progress, gone: Sequence[str] = ()) ->
     reopen(stack)
     replaced = presence.bring_back(presence.Presence(cache, stack), gone)
     code = _pulumi(cache, "up", stack, {**environment, **replaced.environment}, replaced.flags)
+    restore.mark(cache, stack)
     hand_over()
     if code not in {0, STOPPED} and (why := stacks.has_another_passphrase(cache, stack)):
         raise SetupError(why)
@@ -69,7 +72,9 @@ def up(cache: Path, stack: str, progress: Progress, gone: Sequence[str] = ()) ->
             print(f"\n{_look_inside(stack, look.guide(cache, stack))}{_old_figures(cache, stack)}", file=sys.stderr)
         return code
     figures = _measured(cache, stack)
-    results = [OWN / "results" / stack / f"latest-{workload_label(name)}" for name in figures]
+    latest = [OWN / "results" / stack / f"latest-{workload_label(name)}" for name in figures]
+    # Another checkout may have measured.
+    results = [path for path in latest if path.exists()]
     if results:
         subprocess.run(
             [
@@ -133,17 +138,17 @@ def destroy(cache: Path, stack: str, progress: Progress, gone: Sequence[str] = (
     if not stacks.exists(stack):
         print(f"Stack {stack} was never made: nothing to destroy.")
         return 0
-    _engine(cache)
+    stacks.require_engine(cache)
     stacks.free(cache, stack, progress)
+    restore.restore(cache, stack, destroying=True, gone=gone)
     # What a host has to do before it goes is done by its way; libvirt takes the host away without.
     reopen(stack)
-    for name in published.put_back(presence.resources(cache, stack)):
-        progress.say(f"  the lab's scripts {name} were gone; today's are used instead")
     code = _pulumi(cache, "destroy", stack, {**stacks.environment(cache), **presence.gone(gone)})
     if code not in {0, STOPPED} and (why := stacks.has_another_passphrase(cache, stack)):
         raise SetupError(why)
     if code == 0:
         code = _remove_unknown(stack)
+    restore.mark(cache, stack)
     hand_over()
     if code == 0:
         results = OWN / "results" / stack
@@ -163,9 +168,19 @@ def _remove_unknown(stack: str) -> int:
 def status(cache: Path, stack: str) -> int:
     """Print the stack, its hosts, and its nodes as the API server sees them; 1 when something of it is not as it should be."""
     stacks.require_whole_state(stack)
-    stacks.require_known(stack)
+    _prepare(stack, cache)
     reopen(stack)
     return look.show(cache, stack, OWN / "run" / stack)
+
+
+def _prepare(stack: str, cache: Path | None = None) -> None:
+    """What each verb needs that looks at a lab: its run folder as the state has it.
+
+    Raises:
+        SetupError: there is no such stack, or the lab is gone with its run folder.
+    """
+    stacks.require_known(stack)
+    restore.restore(cache or places.cache(), stack)
 
 
 def reopen(stack: str) -> int:
@@ -181,7 +196,7 @@ def reopen(stack: str) -> int:
 
 def require_up(stack: str, host: str = "") -> int:
     """Say in one paragraph that a lab is not up, has no such host or is not reached, before ssh says it in its own way."""
-    stacks.require_known(stack)
+    _prepare(stack)
     config = OWN / "run" / stack / "ssh_config"
     if not config.exists():
         msg = f"Stack {stack} is not up, so it has no hosts. 'make lab STACK={stack}' brings it up."
@@ -202,6 +217,10 @@ def _hosts(config: Path) -> list[str]:
 def logs(cache: Path, stack: str) -> int:
     """Pack what a lab and its set-up said into one file, and print its path."""
     stacks.require_known(stack)
+    try:
+        restore.restore(cache, stack)
+    except SetupError as error:
+        print(f"warning: {error}", file=sys.stderr)
     # Without it the bundle still has all that is on this machine.
     reopen(stack)
     made = bundle.make(cache, stack)
@@ -224,7 +243,7 @@ def kubeconfig(stack: str) -> int:
 
 
 def _kubeconfig(stack: str) -> Path:
-    stacks.require_known(stack)
+    _prepare(stack)
     path = OWN / "run" / stack / "kubeconfig"
     if not path.exists():
         msg = f"Stack {stack} has no kubeconfig: the lab is not up. 'make lab STACK={stack}' brings it up."
@@ -273,24 +292,6 @@ def bench(cache: Path, stack: str, workload: str, repeats: str) -> int:
     if at := _measured(cache, stack).get(workload):
         print(f"The stack's output results keeps what 'make lab' measured at {at}.")
     return code
-
-
-def _engine(cache: Path) -> None:
-    if not (cache / "bin" / "pulumi").exists():
-        msg = f"There is no Pulumi in {cache}: set-up has not run with this cache. 'make setup' builds it; then run the same command again."
-        raise SetupError(msg)
-    # A program that is cut off may be no program to the kernel, or die of a signal.
-    try:
-        code = subprocess.run([str(cache / "bin" / "pulumi"), "version"], capture_output=True, check=False).returncode
-        why = f"ends with {'signal' if code < 0 else 'exit code'} {abs(code)}" if code else ""
-    except OSError as error:
-        why = f"can't be run: {error.strerror}"
-    if why:
-        msg = (
-            f"{cache / 'bin' / 'pulumi'} is damaged: 'pulumi version' {why}. 'make setup' puts it right when it is not as it was built; if it "
-            f"does not, 'rm -rf {cache / 'built'}/pulumi-[0-9a-f]*' first. Then run the same command again."
-        )
-        raise SetupError(msg)
 
 
 def _pulumi(cache: Path, verb: str, stack: str, environment: dict[str, str], more: Sequence[str] = ()) -> int:

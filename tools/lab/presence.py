@@ -83,7 +83,11 @@ class Seen:
 
 def resources(cache: Path, stack: str) -> list[dict[str, Any]]:
     """What the stack's state has; nothing when there is no state."""
-    found = stacks.latest(stack, cache).get("resources")
+    return whole(stacks.latest(stack, cache).get("resources"))
+
+
+def whole(found: object) -> list[dict[str, Any]]:
+    """Those of a state's resources that Pulumi can have written, without those that are about to go."""
     return (
         [entry for entry in found if _is_resource(entry) and not entry.get("delete")] if isinstance(found, list) else []
     )

@@ -1,4 +1,4 @@
-"""The copies of scripts that a lab's steps run: put back before ``destroy`` where somebody has deleted them.
+"""The copies of scripts that a lab's steps run: put back where the run folder lacks them.
 
 Without its script a step's ``delete`` fails, and with it every ``destroy``.
 """
@@ -14,7 +14,7 @@ from typing import Any
 from components.steps.scripts import scripts_of
 from tools.places import PROJECT
 
-SHARED = ("ssh", "catalog", "clusters")
+SHARED = ("ssh", "catalog", "forwarding", "clusters")
 """Parts that others are published with."""
 OLD_NAMES = {"benchmark": "benchmarks", "forward": "forwarding"}
 """What parts were called by labs of Litelab 0.1."""
@@ -37,8 +37,12 @@ def put_back(known: Iterable[Mapping[str, Any]], project: Path = PROJECT) -> lis
     folders = missing(known, project)
     for folder in folders:
         part = folder.name.rpartition("-")[0]
-        for source in (*SHARED, OLD_NAMES.get(part, part)):
-            shutil.copytree(
-                scripts_of(source), folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
-            )
+        copy(OLD_NAMES.get(part, part), folder)
     return [folder.name for folder in folders]
+
+
+def copy(part: str, folder: Path) -> None:
+    """Copy today's scripts of a part into a folder, with what parts share."""
+    for source in (*SHARED, part):
+        shutil.copytree(scripts_of(source), folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    folder.chmod(0o755)

@@ -258,6 +258,29 @@ def change_passphrase(cache: Path, stack: str) -> None:
     print(f"Stack {stack} has this checkout's passphrase now.")
 
 
+def require_engine(cache: Path) -> None:
+    """Refuse to go on without a Pulumi that runs.
+
+    Raises:
+        SetupError: there is none, or it is damaged.
+    """
+    if not (cache / "bin" / "pulumi").exists():
+        msg = f"There is no Pulumi in {cache}: set-up has not run with this cache. 'make setup' builds it; then run the same command again."
+        raise SetupError(msg)
+    # A program that is cut off may be no program to the kernel, or die of a signal.
+    try:
+        code = subprocess.run([str(cache / "bin" / "pulumi"), "version"], capture_output=True, check=False).returncode
+        why = f"ends with {'signal' if code < 0 else 'exit code'} {abs(code)}" if code else ""
+    except OSError as error:
+        why = f"can't be run: {error.strerror}"
+    if why:
+        msg = (
+            f"{cache / 'bin' / 'pulumi'} is damaged: 'pulumi version' {why}. 'make setup' puts it right when it is not as it was built; if it "
+            f"does not, 'rm -rf {cache / 'built'}/pulumi-[0-9a-f]*' first. Then run the same command again."
+        )
+        raise SetupError(msg)
+
+
 def create(cache: Path, names: list[str], progress: Progress) -> None:
     """Make the empty stacks that are not there yet: Pulumi refuses a name that it does not know."""
     for name in names:
@@ -276,6 +299,14 @@ def _drop_useless_salt(stack: str) -> None:
         kept = [line for line in lines if not line.startswith("encryptionsalt:")]
         if kept != lines and not any("secure:" in line for line in lines):
             path.write_text("".join(kept), encoding="utf-8")
+
+
+def restore_settings(cache: Path, stack: str) -> None:
+    """The stack's own settings, as its last update had them, where another checkout made it and this one has none."""
+    if not (OWN / "config" / f"Pulumi.{stack}.yaml").exists():
+        # A stack that was never up has none there; the lab's file may say all.
+        with contextlib.suppress(SetupError):
+            pulumi(cache, "config", "refresh", "--stack", stack)
 
 
 def create_from(cache: Path, name: str, lab: str, progress: Progress) -> None:

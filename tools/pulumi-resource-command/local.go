@@ -3,12 +3,16 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // localRunner runs a script on the machine of the engine.
 func localRunner(
 	ctx context.Context, verb, script string, c command, previous outputs,
 ) (outputs, error) {
+	if err := missingStep(c); err != nil {
+		return outputs{}, fmt.Errorf("%s failed: %w", verb, err)
+	}
 	interpreter := c.interpreter
 	if len(interpreter) == 0 {
 		interpreter = []string{"/bin/sh", "-c"}

@@ -33,6 +33,7 @@ def make(
     """
     if not stack or not stacks.exists(stack):
         return
+    stacks.restore_settings(cache, stack)
     lab = _lab(cache, stack)
     if lab["kubernetes"]:
         kubernetes(cache, pins, lab["kubernetes"], programs, node, progress)

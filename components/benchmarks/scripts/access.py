@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""``access.py create|delete``: what a person and the benchmarks need to reach a lab, as files in its run folder.
+"""``access.py create|delete|restore``: what a person and the benchmarks need to reach a lab, as files in its run folder.
 
 Standard input: ``{"kubeconfig": text, "hosts": the hosts file without sshConfig}``. Writes ``kubeconfig`` and ``hosts.json``, both
-readable by their owner alone, each whole or not at all.
+readable by their owner alone, each whole or not at all. ``restore`` gets ``{"stdin": that, ...}`` from the state.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ def write(path: Path, text: str) -> None:
 def main(arguments: list[str]) -> int:
     """Run one subcommand."""
     match arguments:
-        case ["create"]:
+        case ["create" | "restore" as verb]:
             request = json.load(sys.stdin)
+            if verb == "restore":
+                request = json.loads(request["stdin"])
             hosts = request["hosts"]
             for host in hosts["hosts"]:
                 # Beside this file: the checkout may be moved.
@@ -42,7 +44,7 @@ def main(arguments: list[str]) -> int:
             for name in ("kubeconfig", "hosts.json", "kubeconfig.lock"):
                 (RUN / name).unlink(missing_ok=True)
             return 0
-    print("usage: access.py create|delete", file=sys.stderr)
+    print("usage: access.py create|delete|restore", file=sys.stderr)
     return 1
 
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""``fetch.py create|delete``: what the hosts of a lab get, whole and checked, in the cache; and the list of it.
+"""``fetch.py create|delete|restore``: what the hosts of a lab get, whole and checked, in the cache; and the list of it.
 
 Standard input: ``{"part", "version", "own": [images of set-up], "files": [{kind, name, source, sha256, proof, rename}]}``.
 Files go to ``<cache>/blobs/<sha256>``. ``.lab/run/<stack>/<part>.list`` says what a host must have, one line each:
 ``version V``, ``file NAME SHA256`` or ``image NAME SHA256``. Prints the list's own digest, and of each file its digest and who
 vouches for it. A download that nothing vouches for is recorded in ``.lab/artifacts.lock`` at its first use, and held to.
+``restore`` does the same for a lab that another checkout made, from the state: ``{"stdin", "stdout"}``.
 """
 
 from __future__ import annotations
@@ -44,9 +45,12 @@ def main(arguments: list[str]) -> int:
     """Run one subcommand."""
     if arguments == ["delete"]:
         return 0
-    if arguments != ["create"]:
-        die("usage: fetch.py create|delete")
+    if arguments not in (["create"], ["restore"]):
+        die("usage: fetch.py create|delete|restore")
     request = json.load(sys.stdin)
+    if arguments == ["restore"]:
+        request, printed = json.loads(request["stdin"]), json.loads(request["stdout"])
+        take_over(request["files"], printed["files"])
     BLOBS.mkdir(parents=True, exist_ok=True)
     lines, told = [f"version {request['version']}"], []
     for name in request["own"]:
@@ -65,8 +69,18 @@ def main(arguments: list[str]) -> int:
         told.append({"name": entry["name"], "sha256": digest, "proof": proof})
     text = "\n".join(dict.fromkeys(lines)) + "\n"
     write(RUN / f"{request['part']}.list", text.encode())
-    json.dump({"list": hashlib.sha256(text.encode()).hexdigest()[:12], "files": told}, sys.stdout)
+    if arguments == ["create"]:
+        json.dump({"list": hashlib.sha256(text.encode()).hexdigest()[:12], "files": told}, sys.stdout)
     return 0
+
+
+def take_over(wanted: list[dict[str, str]], printed: list[dict[str, str]]) -> None:
+    """Hold to what was recorded at first use where the lab was made; a renamed image's own digest is not known."""
+    digests = {entry["name"]: entry["sha256"] for entry in printed if entry["proof"] == "first use"}
+    with locked() as known:
+        for entry in wanted:
+            if entry["name"] in digests and not entry["rename"]:
+                known.setdefault(entry["source"], digests[entry["name"]])
 
 
 def fetch(entry: dict[str, str]) -> tuple[Path, str, str]:

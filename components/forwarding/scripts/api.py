@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""``api.py create|delete``: a way to each API server of a lab whose hosts are reached through another machine.
+"""``api.py create|delete|restore``: a way to each API server of a lab whose hosts are reached through another machine.
 
 Standard input: the kubeconfig as the cluster gave it. Prints the same with loopback addresses, each checked by its
-certificate for the address that the server has on the machine. Environment: THROUGH, as ``forward.py`` has it.
+certificate for the address that the server has on the machine. ``restore`` gets both from the state, as ``{"stdin", "stdout"}``,
+and notes the ports for ``forward.py reopen``. Environment: THROUGH, as ``forward.py`` has it.
 """
 
 from __future__ import annotations
@@ -51,6 +52,19 @@ def create(text: str, through: str) -> str:
     return found
 
 
+def restore(text: str, printed: str, through: str) -> None:
+    """Note the ports that the lab's kubeconfig has, each with what it leads to."""
+    for before, after in zip(_servers(text), _servers(printed), strict=True):
+        target = f"{before.hostname}:{before.port or 443}"
+        forward.note(RUN, PREFIX + target.replace(":", "-"), through, target, after.port or 443)
+
+
+def _servers(text: str) -> list[urllib.parse.SplitResult]:
+    import yaml  # as above
+
+    return [urllib.parse.urlsplit(entry["cluster"]["server"]) for entry in yaml.safe_load(text)["clusters"]]
+
+
 def _close_others(wanted: list[str]) -> None:
     for name in forward.names(RUN):
         if name.startswith(PREFIX) and name not in wanted:
@@ -68,8 +82,11 @@ def main(arguments: list[str]) -> int:
                 return 1
         case ["delete"]:
             _close_others([])
+        case ["restore"]:
+            state = json.load(sys.stdin)
+            restore(state["stdin"], state["stdout"], os.environ["THROUGH"])
         case _:
-            print("usage: api.py create|delete", file=sys.stderr)
+            print("usage: api.py create|delete|restore", file=sys.stderr)
             return 2
     return 0
 

@@ -206,6 +206,15 @@ def reopen(run: Path) -> list[str]:
     return [name for future in found if (name := future.result())]
 
 
+def note(run: Path, name: str, through: str, target: str, port: int) -> None:
+    """Write down a way and its port, as the state has them, for ``reopen``; one that is written down like that stays as it is."""
+    with _held(run, name):
+        way = _read(run, name)
+        if way is None or (way.through, way.target, way.port) != (through, target, port):
+            end(record(run, name))
+            _write(run, name, PortForward(through, target, port))
+
+
 def close(run: Path, name: str) -> None:
     """End a way, and forget its port."""
     if not (run / "forwards").exists():

@@ -26,7 +26,7 @@ def verbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(lifecycle, "OWN", tmp_path)
     (tmp_path / "run/my").mkdir(parents=True)
     monkeypatch.setattr(stacks, "require_known", lambda _: None)
-    monkeypatch.setattr(lifecycle, "_engine", lambda _: None)
+    monkeypatch.setattr(stacks, "require_engine", lambda _: None)
     monkeypatch.setattr(lifecycle, "hand_over", lambda *_: None)
     monkeypatch.setattr(stacks, "free", lambda *_: None)
     monkeypatch.setattr(presence, "resources", lambda *_: [])

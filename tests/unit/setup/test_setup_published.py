@@ -18,6 +18,7 @@ FOLDER = ".lab/run/x-lab/k0s-0123456789ab"
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(scripts, "COMPONENTS", tmp_path / "components")
     (tmp_path / "components/ssh/scripts").mkdir(parents=True)
+    (tmp_path / "components/forwarding/scripts").mkdir(parents=True)
     for name in ("clusters/step.sh", "catalog/download.py", "k0s/reset.sh", "k0s/step.sh"):
         part, _, file = name.partition("/")
         path = tmp_path / "components" / ("clusters/k0s" if part == "k0s" else part) / "scripts" / file

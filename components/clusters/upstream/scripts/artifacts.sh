@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# artifacts.sh create|delete, on the operator's machine: which files hosts are to have, in RUN/upstream.list as other distributions
+# artifacts.sh create|delete|restore, on the operator's machine: which files hosts are to have, in RUN/upstream.list as other distributions
 # have it: `version V`, `file NAME DIGEST`. Environment: VERSION. Prints the list's digest.
+# restore writes the list for a lab that another checkout made.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 RUN=$(cd "$here/.." && pwd -P)
@@ -23,6 +24,7 @@ create() {
 
 case ${1:-} in
 create) create ;;
+restore) create >/dev/null ;;
 delete) ;;
-*) echo "usage: artifacts.sh create|delete" >&2 && exit 2 ;;
+*) echo "usage: artifacts.sh create|delete|restore" >&2 && exit 2 ;;
 esac

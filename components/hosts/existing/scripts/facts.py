@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""``facts.py create|delete HOST``: how a host is reached, then what it is.
+"""``facts.py create|delete|restore HOST``: how a host is reached, then what it is.
 
 Environment: ``ADDRESS`` (host:port), ``LOGIN``, ``KEY`` (path of the private key, or nothing), ``AGENT`` (yes: the operator's agent has
 it), ``JUMP_ADDRESS``, ``JUMP_LOGIN`` and ``JUMP_KEY`` of a bastion, ``CPUS`` and ``MEMORY_MIB`` (the least that it must have). Standard
 input: the lines of known_hosts that are about this host and, after ``---``, those about the bastion. Writes the
 host's record for the stack's ``ssh_config`` and ``known_hosts``, asks the host as root (``probe.sh``), and prints its facts as JSON. ``delete`` takes
-the record away again. What hinders a lab is one paragraph with every reason and its fix.
+the record away again. ``restore`` writes the record and the lab's id from the state, ``{"stdin", "stdout"}`` of this step. What hinders a lab is one paragraph with every reason and its fix.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ KERNEL_SHARE = 0.1
 """Of a machine's memory, what the kernel may keep from MemTotal."""
 DISK_FREE_MIB = 2048
 """An ``upstream`` host takes about 1.2 GiB."""
+LAB_ID = "labId"
+"""Whose the host is, in what ``create`` prints."""
 CONTROLLERS = ("cpu", "memory", "pids")
 FREE_ELSEWHERE_MIB = {"/opt": 1024, "/usr/local/bin": 300}
 """Where these are on other disks: what is copied to a host, and the largest program of a distribution (k0s)."""
@@ -553,7 +555,49 @@ def create(name: str, environment: Mapping[str, str], known_hosts: str) -> dict[
         **told,
         **{key: facts.number(key) for key in ("cpus", "memoryMib", "diskMib", "swapMib")},
         "address": address,
+        # For checkouts that have nothing but the state.
+        LAB_ID: own,
     }
+
+
+def restore(name: str, environment: Mapping[str, str], known_hosts: str, said: str) -> None:
+    """Write how the host is reached, and whose it is, as the state has it.
+
+    Raises:
+        RefusedError: the lab was made before states had its id, and the host does not say it.
+    """
+    known = json.loads(said)
+    hostio.put_record(RUN, name, record(environment, known_hosts))
+    with config_lock():
+        if LAB_ID in known:
+            write(RUN / "lab.id", f"{known[LAB_ID]}\n")
+            return
+        if (RUN / "lab.id").exists() or name in environment.get("LITELAB_GONE", "").split():
+            return
+    own = mark_of(name, str(known["machineId"]))
+    with config_lock():
+        write(RUN / "lab.id", f"{own}\n")
+
+
+def mark_of(name: str, machine_id: str) -> str:
+    """The id of the lab that a host says it is in the use of, if it is still the machine that the lab took.
+
+    Raises:
+        RefusedError: it says none, or is another machine.
+    """
+    again = f"Run the same command again when it answers; if it is gone for good, 'make destroy STACK={STACK} GONE={name}' ends the lab without it"
+    try:
+        said = hostio.ask(RUN, name, "cat /etc/machine-id; cat /var/lib/litelab/lab", limit_s=ANSWER_LIMIT_S)
+    except hostio.AnswerError as error:
+        msg = (
+            f"the state is of a version that did not keep the lab's id, and the host does not say it ({error}). {again}"
+        )
+        raise RefusedError(msg) from None
+    found, _, own = said.strip().partition("\n")
+    if found != machine_id or not own.startswith(f"{STACK}-"):
+        msg = f"it is not in this lab's use any more: its machine id is {found}, and /var/lib/litelab/lab there says {own or 'nothing'}. {again}"
+        raise RefusedError(msg)
+    return own
 
 
 def delete(name: str) -> int:
@@ -585,7 +629,15 @@ def main(arguments: list[str]) -> int:
             return 0
         case ["delete", name]:
             return delete(name)
-    print("usage: facts.py create|delete HOST", file=sys.stderr)
+        case ["restore", name]:
+            state = json.load(sys.stdin)
+            try:
+                restore(name, os.environ, state["stdin"], state["stdout"])
+            except RefusedError as error:
+                print(f"error: {name} ({os.environ['ADDRESS']}): {error}. Nothing was changed on it.", file=sys.stderr)
+                return 1
+            return 0
+    print("usage: facts.py create|delete|restore HOST", file=sys.stderr)
     return 2
 
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# host.sh create|delete NAME: takes a host for the lab, and gives it back as it was. Prints which machine it is.
+# host.sh create|delete|restore NAME: takes a host for the lab, and gives it back as it was. Prints which machine it is.
+# restore notes again that the host is taken, in a run folder that was lost.
 # delete leaves the host's inventories of before and after in RUN/inventory and says what differs.
 set -euo pipefail
 
@@ -39,12 +40,15 @@ create() {
 
 delete() {
   local lists=$RUN/inventory all new gone
-  [ -r "$RUN/ssh_config" ] && grep -qx "Host $NAME" "$RUN/ssh_config" || return 0
   if is_gone "$NAME"; then
     say "$NAME: is gone, so nothing was undone on it."
     rm -f "$RUN/hosts/$NAME.claim"
     return
   fi
+  [ -e "$RUN/ssh/$NAME" ] || {
+    say "error: $NAME: how it is reached is not known here, so it was not given back: $RUN/ssh/$NAME is missing. 'make destroy STACK=$STACK' restores it from the state."
+    exit 1
+  }
   mkdir -p "$lists"
   all=$(by_root release.sh "$LAB" </dev/null) || die "it could not be released, so what the lab put there stays until it answers: run 'make destroy STACK=$STACK' again then. If the host is gone for good, 'make destroy STACK=$STACK GONE=$NAME' ends the lab without it."
   rm -f "$RUN/hosts/$NAME.claim"
@@ -63,7 +67,12 @@ delete() {
   say "$NAME: differs from before the lab (in $(realpath --relative-to="$RUN/../../.." "$lists")): $({ sed '/./!d; s/^/new: /' <<<"$new"; sed '/./!d; s/^/gone: /' <<<"$gone"; } | head -n 12 | awk '{ printf "%s%s", (NR > 1 ? "; " : ""), $0 }')"
 }
 
+restore() {
+  mkdir -p "$RUN/hosts"
+  : >>"$RUN/hosts/$NAME.claim"
+}
+
 case ${1:-} in
-create | delete) "$1" ;;
-*) die "usage: host.sh create|delete NAME" ;;
+create | delete | restore) "$1" ;;
+*) die "usage: host.sh create|delete|restore NAME" ;;
 esac

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""``keys.py create|delete client|HOST``: a new ssh key, the operator's for the whole stack or one host's own.
+"""``keys.py create|delete|restore client|HOST``: a new ssh key, the operator's for the whole stack or one host's own.
 
-Prints ``{"private", "public"}`` in OpenSSH's form, which is kept secret. The client's is left in the run folder too.
+Prints ``{"private", "public"}`` in OpenSSH's form, which is kept secret. The client's is left in the run folder too; ``restore``
+writes it there again from the state (``{"stdout": what was printed, ...}``).
 """
 
 from __future__ import annotations
@@ -28,9 +29,14 @@ def create(whose: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         made = pair(Path(folder), "key", f"litelab-{STACK}" if whose == "client" else whose)
     if whose == "client":
-        write(RUN / "id_ed25519", made["private"])
-        write(RUN / "id_ed25519.pub", f"{made['public']}\n")
+        put(made)
     json.dump(made, sys.stdout)
+
+
+def put(made: dict[str, str]) -> None:
+    """Leave the client's key in the run folder."""
+    write(RUN / "id_ed25519", made["private"])
+    write(RUN / "id_ed25519.pub", f"{made['public']}\n")
 
 
 def main(arguments: list[str]) -> int:
@@ -41,10 +47,12 @@ def main(arguments: list[str]) -> int:
         case ["delete", "client"]:
             for name in ("id_ed25519", "id_ed25519.pub"):
                 (RUN / name).unlink(missing_ok=True)
-        case ["delete", _]:
+        case ["restore", "client"]:
+            put(json.loads(json.load(sys.stdin)["stdout"]))
+        case ["delete" | "restore", _]:
             pass
         case _:
-            die("usage: keys.py create|delete client|HOST")
+            die("usage: keys.py create|delete|restore client|HOST")
     return 0
 
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""``place.py create|delete``: what the lab is called in libvirt, and which addresses it has.
+"""``place.py create|delete|restore``: what the lab is called in libvirt, and which addresses it has.
 
 Prints ``{"id", "prefix", "pool"}``: the name of its pool and network and the beginning of its guests' names, the first three
-numbers of its /24, the pool's folder. Leaves ``lab.env`` in the run folder. ``delete`` removes what still has the lab's name.
+numbers of its /24, the pool's folder. Leaves ``lab.env`` in the run folder. ``delete`` removes what still has the lab's name. ``restore``
+leaves ``lab.env`` again, from the state (``{"stdout": what was printed, ...}``).
 Environment: PATIENCE, how many
 times longer than on hardware a step may take; SUBNET (empty: choose), STORAGE (empty: libvirt's own folder).
 """
@@ -148,13 +149,24 @@ def create() -> None:
         prefix = prefix or choose(folder)
         record.write_text(f"{prefix}\n", encoding="utf-8")
     (folder / f"{identity}.run").write_text(f"{RUN}\n", encoding="utf-8")
+    put(identity, prefix)
+    virsh.step_done("place", "lab")
+    json.dump({"id": identity, "prefix": prefix, "pool": f"{storage()}/{identity}"}, sys.stdout)
+
+
+def put(identity: str, prefix: str) -> None:
+    """Leave in the run folder what the lab is called, and how patient one has to be."""
     values = {"LAB_ID": identity, "PREFIX": prefix, "SUBNET": os.environ.get("SUBNET", ""), "URI": virsh.URI}
     if virsh.THROUGH:
         values["THROUGH"] = virsh.THROUGH
     virsh.write(RUN / "lab.env", "".join(f"{key}={value}\n" for key, value in values.items()))
     virsh.write(RUN / "patience", f"{os.environ['PATIENCE']}\n")
-    virsh.step_done("place", "lab")
-    json.dump({"id": identity, "prefix": prefix, "pool": f"{storage()}/{identity}"}, sys.stdout)
+
+
+def restore(printed: str) -> None:
+    """The same again, from the state."""
+    where = json.loads(printed)
+    put(where["id"], where["prefix"])
 
 
 def forget(identity: str) -> None:
@@ -191,8 +203,10 @@ def main(arguments: list[str]) -> int:
             create()
         case ["delete"]:
             delete()
+        case ["restore"]:
+            restore(json.load(sys.stdin)["stdout"])
         case _:
-            die("usage: place.py create|delete")
+            die("usage: place.py create|delete|restore")
     return 0
 
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""``ready.py create|delete HOST``: waits until a guest answers ssh with the key it was given and its first settings are done.
+"""``ready.py create|delete|restore HOST``: waits until a guest answers ssh with the key it was given and its first settings are done.
 
 Keeps its console in ``console-HOST.log`` meanwhile. Prints ``{"identity", "hostKey"}``. Environment: DOMAIN, ADDRESS,
-HOST_KEY, SSH_TIMEOUT_S; THROUGH where guests are reached through libvirt's machine.
+HOST_KEY, SSH_TIMEOUT_S; ``restore`` only writes how the guest is reached. THROUGH where guests are reached through libvirt's machine.
 """
 
 from __future__ import annotations
@@ -135,12 +135,17 @@ def _report(host: str, result: str) -> None:
         print(f"{host}: cloud-init reported {' '.join(errors[1].split())[:500]}", file=sys.stderr)
 
 
-def create(host: str) -> None:
-    """Wait, and say which machine this is."""
-    domain, address = os.environ["DOMAIN"], os.environ["ADDRESS"]
+def put_record(host: str, address: str) -> None:
+    """Write how the guest is reached."""
     # An emulated guest takes its time to answer.
     record = {"Address": address, "Identity": "id_ed25519", "HostKey": os.environ["HOST_KEY"], "ConnectS": "30"}
     hostio.put_record(RUN, host, {**record, "ProxyCommand": proxy()} if virsh.THROUGH else record)
+
+
+def create(host: str) -> None:
+    """Wait, and say which machine this is."""
+    domain, address = os.environ["DOMAIN"], os.environ["ADDRESS"]
+    put_record(host, address)
     console = Console(domain, RUN / f"console-{host}.log")
     console.start()
     try:
@@ -160,8 +165,10 @@ def main(arguments: list[str]) -> int:
         case ["delete", host]:
             hostio.drop_record(RUN, host)
             (RUN / f"console-{host}.log").unlink(missing_ok=True)
+        case ["restore", host]:
+            put_record(host, os.environ["ADDRESS"])
         case _:
-            die("usage: ready.py create|delete HOST")
+            die("usage: ready.py create|delete|restore HOST")
     return 0
 
 

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# network.sh create|delete|start: the lab's subnet, its namespace with the bridge, and one filtered way to the operator.
+# network.sh create|delete|start|restore: the lab's subnet, its namespace with the bridge, and one filtered way to the operator.
 # Prints the first three numbers of the lab's /24: .1-.126 are hosts (gateway .1), .254 is the operator.
+# restore can bring nothing back, for the hosts' disks were in the run folder: it says so and ends with 3, or names the folder that has
+# them. Standard input is then {"stdout": the prefix, ...}, from the state.
 # Environment: SUBNET (empty: choose), INTERNET (true or false).
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lab.sh
 . "$(dirname "$0")/lab.sh"
-need_root
+[ "${1:-}" = restore ] || need_root
 
 sysctl_wanted='vm.overcommit_memory=1 kernel.panic=10 kernel.panic_on_oops=1 kernel.keys.root_maxkeys=1000000 kernel.keys.root_maxbytes=25000000'
 
@@ -227,7 +229,20 @@ leave_registry() {
   machine_unlock
 }
 
+restore() {
+  local dir other='' prefix
+  prefix=$(python3 -I -c 'import json, sys; print(json.load(sys.stdin)["stdout"].strip())')
+  for dir in "$REGISTRY/labs/$STACK"-??????/; do
+    [ "$(cat "$dir/prefix" 2>/dev/null)" = "$prefix" ] || continue
+    other=$(cat "$dir/run" 2>/dev/null || true)
+    [ "$other" = "$RUN" ] || [ ! -e "$other/lab.env" ] ||
+      die "its hosts are on this machine, and their disks are in $other: it was made from the checkout ${other%/.lab/run/*}. Run the same command there. Nothing was changed."
+  done
+  say "its nspawn hosts had their disks in $RUN, which are not there any more, so the lab is gone with them. If it was made on another machine or from another checkout, run the same command there. Otherwise 'make destroy STACK=$STACK' removes what is left of it, and 'make lab STACK=$STACK' makes it again."
+  exit 3
+}
+
 case ${1:-} in
-create | delete | start) "$1" ;;
-*) die "usage: network.sh create|delete|start" ;;
+create | delete | start | restore) "$1" ;;
+*) die "usage: network.sh create|delete|start|restore" ;;
 esac
