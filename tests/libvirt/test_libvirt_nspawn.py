@@ -30,7 +30,8 @@ class Machine:
         self.guests = guests
         root = places.cache() / "rootfs" / "current"
         self.put(f"tar -C {root}/. -c .", "/lab/cache/rootfs/current")
-        self.put(f"tar -C {scripts_of('nspawn')} -c .", f"{RUN}/nspawn-x")
+        for part in ("ssh", "nspawn"):
+            self.put(f"tar -C {scripts_of(part)} -c .", f"{RUN}/nspawn-x")
         # Of the guest's own release, for its image is made from the same mirrors; without what else its package wants.
         subprocess.run(["apt-get", "download", "-qq", "systemd-container"], cwd=folder, check=True, timeout=STEP_S)
         (package,) = folder.glob("systemd-container_*.deb")
