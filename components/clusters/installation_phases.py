@@ -210,7 +210,7 @@ class InstalledCluster(PhasedCluster):
 
     def _verify_cluster(self) -> None:
         nodes = self._traits.nodes(self._args, self._hosts)
-        # Who is a node is told to this step alone: one more worker changes nothing on the others.
+        # This step alone gets the list of nodes: one more worker changes no other step.
         addresses = pulumi.Output.all(*[h.address for h in nodes]).apply(",".join)
         verify_step = self._verify(self._input(self._first, NODES=",".join(self.nodes), ADDRESSES=addresses))
         self.kubeconfig = pulumi.Output.secret(

@@ -144,7 +144,7 @@ def files(
     Args:
         args: the lab.
         ca: certificates to trust, as PEM.
-        form: how the distribution is told of mirrors.
+        form: the files that lead the distribution to mirrors.
         addresses: of all hosts.
         passwords: the mirrors' logins, by host (``components/site/logins.py``).
     """
@@ -174,7 +174,7 @@ def _form(args: LabSettings) -> Form:
     form = discovery.distribution(args.distribution).mirrors
     if args.registries and form is None:
         msg = (
-            f"{args.at('registries')}: Litelab does not know yet how {args.distribution} is told of mirrors. "
+            f"{args.at('registries')}: Litelab has no form of mirrors for {args.distribution} yet. "
             "Leave registries out."
         )
         raise SettingsError(msg)

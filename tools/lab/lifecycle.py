@@ -67,7 +67,7 @@ def up(cache: Path, stack: str, progress: Progress, gone: Sequence[str] = ()) ->
         # Who stopped it may have good reason to keep it.
         if os.environ.get("DESTROY_ON_FAILURE") == "1" and code != STOPPED:
             print(f"\nDESTROY_ON_FAILURE=1: what there is of the lab {stack} is removed.", file=sys.stderr)
-            destroy(cache, stack, progress)
+            destroy(cache, stack, progress, gone)
         else:
             print(f"\n{_look_inside(stack, look.guide(cache, stack))}{_old_figures(cache, stack)}", file=sys.stderr)
         return code

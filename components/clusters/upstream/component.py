@@ -227,7 +227,7 @@ class UpstreamCluster(PhasedCluster):
 
 
 def _etcd(controllers: list[Host]) -> dict[str, pulumi.Output[str]]:
-    """What each of several controllers is told of the others."""
+    """What each of several controllers needs to know of the others."""
     members = pulumi.Output.all(*(pulumi.Output.concat(h.name, "=", h.address) for h in controllers))
     identities = pulumi.Output.all(*(h.identity for h in controllers))
     return {

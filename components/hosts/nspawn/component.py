@@ -80,7 +80,7 @@ class NspawnHosts(pulumi.ComponentResource):
                     "CPUS": str(args.cpus),
                     "MEMORY_MIB": str(args.memory_mib),
                 },
-                # A new use, subnet, image or key is a new machine.
+                # A new purpose, subnet, image or key replaces the host.
                 triggers=[
                     purpose,
                     root_image().name,
